@@ -1,0 +1,8 @@
+//! The pure engine: what to fire, pass, settle, recover and repeat, as functions of values.
+//!
+//! Nothing here waits, reads a clock or does I/O: time and randomness are arguments. Stores and the runtime carry out
+//! what these functions return.
+
+pub mod gate;
+pub mod recover;
+pub mod settle;

@@ -1,0 +1,72 @@
+//! Settling: what a finished attempt makes of its task.
+
+use crate::lease::Fence;
+use crate::store::Next;
+use crate::task::{Rank, Task, TaskState};
+use crate::time::Timestamp;
+
+/// What a settlement does to a live task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// The lease is no longer valid: change nothing.
+    Fenced,
+    /// The task becomes final.
+    Final {
+        /// The final state.
+        state: TaskState,
+        /// Why, where the attempt doesn't say so.
+        reason: Option<String>,
+    },
+    /// The task waits again.
+    Wait {
+        /// `Blocked`, `Scheduled` or `Ready`.
+        state: TaskState,
+        /// When it is due.
+        due_time: Timestamp,
+        /// Its place in the lane.
+        rank: Rank,
+        /// How many failures it has now.
+        failures: u32,
+    },
+}
+
+/// Whether `fence` is the task's present lease.
+pub fn holds(task: &Task, fence: &Fence) -> bool {
+    task.state.is_held()
+        && task.task_id == fence.task_id
+        && task.token == fence.token
+        && task.attempt == fence.attempt
+        && task.holder.as_ref() == Some(&fence.holder)
+}
+
+/// Decides what settling `task` under `fence` with the wish `next` does.
+///
+/// A success counts whatever else was asked for; a repetition doesn't survive a request to cancel.
+pub fn resolve(task: &Task, fence: &Fence, next: &Next, now: Timestamp) -> Resolution {
+    if !holds(task, fence) {
+        return Resolution::Fenced;
+    }
+    let (due_time, failures) = match next {
+        Next::Final { state, reason } => {
+            return Resolution::Final {
+                state: *state,
+                reason: reason.clone(),
+            };
+        }
+        Next::Retry { due_time } => (*due_time, task.failures + 1),
+        Next::Again { due_time } => (*due_time, task.failures),
+    };
+    if let Some(cancel) = &task.cancel {
+        return Resolution::Final {
+            state: TaskState::Cancelled,
+            reason: Some(cancel.reason.clone()),
+        };
+    }
+    let state = Task::waiting_state(task.is_gated(), due_time, now);
+    Resolution::Wait {
+        state,
+        due_time,
+        rank: Rank::new(due_time, task.priority),
+        failures,
+    }
+}

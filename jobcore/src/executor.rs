@@ -1,0 +1,286 @@
+//! Executors: what carries out an attempt, and what it may use meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::LogStream;
+use crate::error::Result;
+use crate::id::{ExecutorId, JobId, TaskId};
+use crate::job::{Job, OnLeaseLost};
+use crate::json::Json;
+use crate::lane::Capability;
+use crate::lease::FencingToken;
+use crate::task::Progress;
+use crate::time::Timestamp;
+
+/// Carries out attempts of one kind of job.
+///
+/// Handlers, shell commands and HTTP requests are executors; an application may add its own.
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    /// What it can do: decides which lanes its node serves.
+    fn capabilities(&self) -> Vec<Capability>;
+
+    /// Carries out one attempt.
+    ///
+    /// **Contract**: returns when the attempt is over. It watches [`TaskContext::cancelled`] and ends soon after; the
+    /// node enforces deadlines and cancel grace by dropping the future, so what must be cleaned up is in a drop guard.
+    ///
+    /// **Cancellation**: dropped half-way, it leaves nothing running.
+    ///
+    /// **Errors**: none; what went wrong is the outcome. A panic becomes a failed attempt with its message.
+    async fn execute(&self, cx: TaskContext) -> Outcome;
+}
+
+/// What an attempt was asked to do, and the means to do it.
+#[derive(Clone)]
+pub struct TaskContext {
+    pub(crate) inner: Arc<ContextInner>,
+}
+
+/// What a node gives an attempt.
+pub(crate) struct ContextInner {
+    pub(crate) task_id: TaskId,
+    pub(crate) job: Arc<Job>,
+    pub(crate) arguments: Json,
+    pub(crate) attempt: u32,
+    pub(crate) part: u32,
+    pub(crate) parts: u32,
+    pub(crate) scheduled_for: Option<Timestamp>,
+    pub(crate) executor_id: ExecutorId,
+    pub(crate) token: FencingToken,
+    pub(crate) start_time: Timestamp,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) checkpoint: Option<Json>,
+    pub(crate) cancellation: CancellationToken,
+    pub(crate) reporter: Arc<dyn Reporter>,
+}
+
+/// Where an attempt's progress, logs and checkpoints go: to the store, or through a transport.
+#[async_trait]
+pub trait Reporter: Send + Sync + 'static {
+    /// Takes a piece of log; waits while the way is full, so that a loud attempt is slowed and memory stays bounded.
+    async fn log(&self, cx: &TaskContext, stream: LogStream, text: String);
+
+    /// Takes the progress; only the latest of a short while is written.
+    fn progress(&self, cx: &TaskContext, progress: Progress);
+
+    /// Saves a checkpoint durably.
+    ///
+    /// # Errors
+    /// `Conflict` if the lease is no longer valid; the store's errors otherwise.
+    async fn checkpoint(&self, cx: &TaskContext, checkpoint: Json) -> Result<()>;
+
+    /// How long the lease certainly holds, counted from the last acknowledged heartbeat; `None`: as long as the process.
+    fn lease_until(&self) -> Option<Timestamp>;
+}
+
+impl TaskContext {
+    /// The task.
+    pub fn task_id(&self) -> &TaskId {
+        &self.inner.task_id
+    }
+
+    /// The job, as it was at the claim.
+    pub fn job(&self) -> &Job {
+        &self.inner.job
+    }
+
+    /// The job's id.
+    pub fn job_id(&self) -> &JobId {
+        &self.inner.job.job_id
+    }
+
+    /// What to work on: the trigger's arguments, or else the job's.
+    pub fn arguments(&self) -> &Json {
+        &self.inner.arguments
+    }
+
+    /// Which try this is, counted from 1.
+    pub fn attempt(&self) -> u32 {
+        self.inner.attempt
+    }
+
+    /// Which part of a broadcast or shard this is, from 0, and how many there are.
+    pub fn part(&self) -> (u32, u32) {
+        (self.inner.part, self.inner.parts)
+    }
+
+    /// The nominal fire time, if a schedule made the task.
+    pub fn scheduled_for(&self) -> Option<Timestamp> {
+        self.inner.scheduled_for
+    }
+
+    /// The executor node that carries it out.
+    pub fn executor_id(&self) -> &ExecutorId {
+        &self.inner.executor_id
+    }
+
+    /// The number to pass to whatever the handler writes to, so that a stale attempt can be refused there.
+    pub fn fencing_token(&self) -> FencingToken {
+        self.inner.token
+    }
+
+    /// When the attempt started.
+    pub fn start_time(&self) -> Timestamp {
+        self.inner.start_time
+    }
+
+    /// When the attempt times out.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.inner.deadline
+    }
+
+    /// The lease's certain end, for attempts that must stop before it; `None` where the job says `finish`.
+    pub fn lease_until(&self) -> Option<Timestamp> {
+        match self.inner.job.definition.on_lease_lost {
+            OnLeaseLost::Finish => None,
+            OnLeaseLost::Stop => self.inner.reporter.lease_until(),
+        }
+    }
+
+    /// Returns when the attempt should end: it was cancelled, its node drains and won't wait longer, or its lease was
+    /// lost.
+    pub async fn cancelled(&self) {
+        self.inner.cancellation.cancelled().await;
+    }
+
+    /// Whether the attempt should end.
+    pub fn is_cancelled(&self) -> bool {
+        self.inner.cancellation.is_cancelled()
+    }
+
+    /// The token behind [`cancelled`](Self::cancelled), for code that takes one.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.inner.cancellation
+    }
+
+    /// Appends to the attempt's log.
+    pub async fn log(&self, text: impl Into<String>) {
+        self.log_to(LogStream::Log, text.into()).await;
+    }
+
+    /// Appends to one of the attempt's log streams.
+    pub async fn log_to(&self, stream: LogStream, text: String) {
+        self.inner.reporter.log(self, stream, text).await;
+    }
+
+    /// Says how far the attempt is, `percent` from 0 to 100.
+    pub fn progress(&self, percent: f32, message: impl Into<String>) {
+        let percent = if percent.is_finite() {
+            percent.clamp(0.0, 100.0)
+        } else {
+            0.0
+        };
+        self.inner.reporter.progress(
+            self,
+            Progress {
+                percent,
+                message: message.into(),
+            },
+        );
+    }
+
+    /// What an earlier attempt saved; `None` in the first.
+    pub fn checkpoint(&self) -> Option<&Json> {
+        self.inner.checkpoint.as_ref()
+    }
+
+    /// Saves a checkpoint durably, for the attempt that may come after this one. At most 1 MiB.
+    ///
+    /// # Errors
+    /// `Conflict` if the lease is no longer valid: stop. The store's errors otherwise.
+    pub async fn save_checkpoint(&self, checkpoint: &(impl serde::Serialize + Sync)) -> Result<()> {
+        self.inner
+            .reporter
+            .checkpoint(self, Json::encode(checkpoint)?)
+            .await
+    }
+
+    /// What a process that carries out the attempt finds in its environment.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let inner = &self.inner;
+        BTreeMap::from([
+            ("JOBCORE_TASK_ID".to_owned(), inner.task_id.to_string()),
+            ("JOBCORE_JOB_ID".to_owned(), inner.job.job_id.to_string()),
+            ("JOBCORE_ATTEMPT".to_owned(), inner.attempt.to_string()),
+            ("JOBCORE_FENCING_TOKEN".to_owned(), inner.token.to_string()),
+            ("JOBCORE_EXECUTOR_ID".to_owned(), inner.executor_id.to_string()),
+            (
+                "JOBCORE_SCHEDULED_FOR".to_owned(),
+                inner.scheduled_for.map_or(String::new(), |time| time.to_string()),
+            ),
+            ("JOBCORE_PART".to_owned(), inner.part.to_string()),
+            ("JOBCORE_PARTS".to_owned(), inner.parts.to_string()),
+            (
+                "JOBCORE_ARGUMENTS".to_owned(),
+                inner.arguments.as_str().to_owned(),
+            ),
+        ])
+    }
+}
+
+impl fmt::Debug for TaskContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskContext")
+            .field("task_id", &self.inner.task_id)
+            .field("job_id", &self.inner.job.job_id)
+            .field("attempt", &self.inner.attempt)
+            .field("token", &self.inner.token)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How an attempt ended, in the words of who carried it out. What becomes of the task is the engine's decision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It worked.
+    Success(Output),
+    /// It failed; the job's retry policy decides.
+    Failure(Failure),
+    /// It asks to be repeated after this time; doesn't count as a failure.
+    Snooze(Duration),
+    /// It ended because it was told to.
+    Cancelled(Output),
+    /// It ended because its time was up.
+    TimedOut(Output),
+}
+
+/// What an attempt returned or printed.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Output {
+    /// The result, or the captured standard output; capped by the node.
+    pub output: String,
+    /// What went wrong, or the captured standard error; empty for none.
+    pub error: String,
+    /// The exit code of a process.
+    pub exit_code: Option<i32>,
+}
+
+/// A failed attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// What it left.
+    pub output: Output,
+    /// The class of the error, for the retry policy.
+    pub class: Option<String>,
+    /// What the attempt says about a repetition.
+    pub repeat: Repeat,
+}
+
+/// What a failed attempt says about a repetition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Repeat {
+    /// As the job's policy says. Default.
+    #[default]
+    ByPolicy,
+    /// After this time, as long as the policy's count allows.
+    After(Duration),
+    /// Never: it can't work.
+    Never,
+}

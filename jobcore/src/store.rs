@@ -1,0 +1,38 @@
+//! The store: durable truth. Correctness rests on it alone.
+//!
+//! A backend implements three traits, each with its own contract and conformance suite, and is then a [`Store`]:
+//! [`JobStore`] (what should run, and who is there), [`TaskStore`] (what runs) and [`HistoryStore`] (what ran).
+//!
+//! Rules for all methods:
+//!
+//! - **Batches.** Methods take and return many; answers stand in the order of the requests. An empty request is
+//!   answered at once. Batches are at most [`MAX_BATCH`] long; the caller splits larger ones.
+//! - **Atomicity.** A call that changes something is one transaction: after an error other than
+//!   [`Indeterminate`](crate::ErrorKind::Indeterminate) nothing was changed. What it reports as done is durable.
+//! - **Races are outcomes.** A changed version, a stale token or a duplicate is a value that says so and changes
+//!   nothing; the other items of the batch aren't affected.
+//! - **Cancellation.** A dropped future leaves the call either wholly done or wholly undone, like an indeterminate
+//!   answer.
+//! - **Time.** Node time, already corrected by the store's clock, comes as an argument, except where a lease is judged:
+//!   there the store uses its own clock.
+//! - **Pure rules.** Where a decision needs what only the transaction can see (gates, recovery, settling), the rule is
+//!   a pure function of [`engine`](crate::engine), which stores call or match; `jobcore-testkit` compares every store
+//!   with the in-memory one.
+
+mod history;
+mod jobs;
+mod page;
+mod tasks;
+
+pub use history::*;
+pub use jobs::*;
+pub use page::*;
+pub use tasks::*;
+
+/// The longest batch that callers may pass to a store: bounds a transaction's time and a statement's size.
+pub const MAX_BATCH: usize = 1_000;
+
+/// A whole backend for durable truth; implemented for everything that implements its three parts.
+pub trait Store: JobStore + TaskStore + HistoryStore {}
+
+impl<T: JobStore + TaskStore + HistoryStore + ?Sized> Store for T {}

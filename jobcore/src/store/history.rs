@@ -1,0 +1,135 @@
+//! [`HistoryStore`]: what ran, and why something didn't.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::jobs::Decision;
+use super::page::{Page, PageRequest};
+use crate::attempt::{Attempt, AttemptStatus, LogChunk};
+use crate::error::Result;
+use crate::id::{ExecutorId, JobId, TaskId};
+use crate::store::Cursor;
+use crate::task::{Task, TaskState};
+use crate::time::Timestamp;
+
+/// Attempts, logs, decisions, and the tasks that are final.
+#[async_trait]
+pub trait HistoryStore: Send + Sync + 'static {
+    /// Attempts that match the filter, running ones included, newest first.
+    async fn list_attempts(&self, filter: &AttemptFilter, page: &PageRequest) -> Result<Page<Attempt>>;
+
+    /// Final tasks that match the filter, newest first by when they became final.
+    async fn list_finished(&self, filter: &FinishedFilter, page: &PageRequest) -> Result<Page<Task>>;
+
+    /// Decisions about a job (or all), newest first.
+    async fn list_decisions(&self, job_id: Option<&JobId>, page: &PageRequest) -> Result<Page<Decision>>;
+
+    /// Appends log chunks. A chunk that is there already (task, attempt, sequence) isn't changed.
+    async fn append_logs(&self, chunks: Vec<LogChunk>) -> Result<()>;
+
+    /// Log chunks of an attempt from `first_sequence` on, in order, at most `limit`.
+    async fn read_logs(&self, read: &ReadLogs) -> Result<Vec<LogChunk>>;
+
+    /// Changes of jobs and final transitions of tasks after `cursor`, in the order in which the store wrote them.
+    ///
+    /// **Contract**: a commit that becomes visible late may appear behind the cursor; readers read again with some
+    /// overlap ([`Changes::cursor`] already includes it), so the same change may come twice, but none is missed.
+    /// `None` starts at the present.
+    async fn changes(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Changes>;
+
+    /// Deletes history that became final before `before`: attempts, logs, decisions, ended workflow runs, expired
+    /// unique keys; in small transactions of at most `limit` tasks.
+    async fn purge(&self, purge: &Purge) -> Result<Purged>;
+}
+
+/// Which attempts to list. Empty fields match everything.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AttemptFilter {
+    /// Only of this task.
+    pub task_id: Option<TaskId>,
+    /// Only of this job.
+    pub job_id: Option<JobId>,
+    /// Only by this executor.
+    pub executor_id: Option<ExecutorId>,
+    /// Only with this status.
+    pub status: Option<AttemptStatus>,
+    /// Only started at or after this.
+    pub from_time: Option<Timestamp>,
+    /// Only started before this.
+    pub until_time: Option<Timestamp>,
+}
+
+/// Which final tasks to list. Empty fields match everything.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FinishedFilter {
+    /// Only of this job.
+    pub job_id: Option<JobId>,
+    /// Only in one of these final states.
+    pub states: Vec<TaskState>,
+}
+
+/// Which log chunks to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadLogs {
+    /// The task.
+    pub task_id: TaskId,
+    /// The attempt.
+    pub attempt: u32,
+    /// The first sequence number to read.
+    pub first_sequence: u64,
+    /// How many at the most.
+    pub limit: usize,
+}
+
+/// Something that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A job was created, changed, paused, resumed or deleted.
+    Job {
+        /// The job.
+        job_id: JobId,
+        /// Its version; `None` if it was deleted.
+        version: Option<u64>,
+    },
+    /// A task became final.
+    Task {
+        /// The task.
+        task_id: TaskId,
+        /// Its job.
+        job_id: JobId,
+        /// Its final state.
+        state: TaskState,
+    },
+}
+
+/// Changes, and where to read on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changes {
+    /// What changed.
+    pub changes: Vec<Change>,
+    /// Where to read on.
+    pub cursor: Cursor,
+}
+
+/// What to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purge {
+    /// Everything that became final before this.
+    pub before: Timestamp,
+    /// How many tasks at the most.
+    pub limit: usize,
+    /// The present time, for the expiry of unique keys.
+    pub now: Timestamp,
+}
+
+/// What was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Purged {
+    /// How many tasks.
+    pub tasks: usize,
+    /// Whether there are more.
+    pub more: bool,
+}

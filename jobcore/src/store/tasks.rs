@@ -1,0 +1,579 @@
+//! [`TaskStore`]: live tasks, from insert to settle, with the leases that guard them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::page::{Page, PageRequest};
+use crate::attempt::AttemptStatus;
+use crate::error::Result;
+use crate::gate::GateKey;
+use crate::id::{ClaimId, ExecutorId, JobId, RunId, TaskId};
+use crate::json::Json;
+use crate::lane::Lane;
+use crate::lease::{Fence, FencingToken, Holder, Lease};
+use crate::store::ExecutorStatus;
+use crate::task::{NewTask, Progress, Task, TaskState};
+use crate::time::Timestamp;
+
+/// Live tasks and their leases.
+#[async_trait]
+pub trait TaskStore: Send + Sync + 'static {
+    /// Inserts tasks.
+    ///
+    /// **Contract**: a task whose id exists, live or in history, or whose unique key is taken, isn't inserted; the
+    /// answer names the task that is there. A key is free again when it has expired and its task is final. Gates that
+    /// come with the task are created or get its policy. The new state is [`Task::waiting_state`].
+    ///
+    /// **Errors**: after `Indeterminate`, inserting the same tasks again is safe.
+    async fn insert_tasks(&self, tasks: Vec<NewTask>, now: Timestamp) -> Result<Vec<InsertOutcome>>;
+
+    /// Moves on what waits: `Scheduled` tasks that are due become `Ready`; tasks behind gates pass, are skipped or
+    /// cancelled as [`engine::gate::plan`](crate::engine::gate::plan) decides under the gates' locks.
+    ///
+    /// **Contract**: gates are locked in key order before anything behind them is counted. Waiting tasks whose job is
+    /// gone are settled as `Cancelled`. Handles at most `limit` tasks and says whether more can move on now.
+    async fn promote(&self, request: PromoteRequest) -> Result<Promoted>;
+
+    /// All lanes that have waiting or held tasks; may also name lanes that had some lately.
+    async fn lanes(&self) -> Result<Vec<Lane>>;
+
+    /// Takes `Ready` tasks of the given lanes under a new lease, lowest rank first within a lane.
+    ///
+    /// **Contract**: one new token, higher than every token that any of these tasks ever had. Each task is claimed
+    /// only if it is `Ready` at the commit. Refused (`NotAlive`) unless the holder is the newest incarnation, not
+    /// declared dead and not offline, and `NotTaking` if it is disabled or draining. With `max_held`, the tasks that
+    /// the holder holds afterwards don't exceed it. Tasks whose job is gone are settled as `Cancelled` instead. Where
+    /// several lanes have tasks, none starves: lanes are served in the order given, each up to an even share first.
+    ///
+    /// **Concurrency**: two claims never get the same task, and don't wait for each other longer than a transaction.
+    ///
+    /// **Errors**: after `Indeterminate`, the same request with `replay` answers with the lease that exists for its
+    /// `claim_id` (what of it is still held), or claims anew if there is none.
+    async fn claim(&self, request: ClaimRequest) -> Result<ClaimOutcome>;
+
+    /// Records that attempts began: task `Running`, and a row in the history with status `running`.
+    ///
+    /// **Contract**: `Started` again if it was recorded before under the same fence. A task with a request to cancel
+    /// isn't started (`CancelRequested`); the caller settles it.
+    async fn start(&self, starts: Vec<Start>) -> Result<Vec<StartOutcome>>;
+
+    /// Keeps executors alive, and with them all their leases.
+    ///
+    /// **Contract**: conditional on the incarnation being the newest and not declared dead; else it changes nothing
+    /// and says why. An executor that has missed its lease but was not yet declared dead lives on. Leases named in
+    /// `closed` are forgotten.
+    async fn heartbeat(&self, heartbeats: Vec<Heartbeat>) -> Result<Vec<HeartbeatOutcome>>;
+
+    /// Records how attempts ended, and what becomes of their tasks, as
+    /// [`engine::settle::resolve`](crate::engine::settle::resolve) decides.
+    ///
+    /// **Contract**: a task that becomes final leaves the live tasks and enters the history in the same transaction,
+    /// with its attempt; one that is to be repeated waits again (behind its gates, where it has some). A settlement
+    /// that was recorded before under the same fence answers `AlreadySettled`. A stale fence changes nothing.
+    async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<Vec<SettleOutcome>>;
+
+    /// Saves checkpoints and progress of running attempts. A stale fence changes nothing (`Fenced`).
+    async fn save(&self, updates: Vec<SaveProgress>) -> Result<Vec<SaveOutcome>>;
+
+    /// Declares executors dead whose lease has expired by the store's clock: conditional on their incarnation and
+    /// their last heartbeat, in a transaction of its own, before any of their tasks is touched.
+    ///
+    /// **Contract**: at most `limit`; those in `spare` are left. Answers with those that it declared dead.
+    async fn expire_executors(&self, request: ExpireExecutors) -> Result<Vec<Holder>>;
+
+    /// Takes tasks back from leases whose holder is dead, superseded, gone or offline, as
+    /// [`engine::recover::decide`](crate::engine::recover::decide) says, and settles as `Cancelled` running tasks whose
+    /// cancel deadline has passed.
+    ///
+    /// **Contract**: finds leases by their holder, whenever they were committed. An attempt that had started is
+    /// recorded as lost. At most `limit` tasks.
+    async fn recover(&self, request: RecoverRequest) -> Result<Recovered>;
+
+    /// Changes waiting tasks: their priority or due time.
+    async fn change_tasks(&self, changes: Vec<ChangeTask>, now: Timestamp) -> Result<Vec<ChangeOutcome>>;
+
+    /// Asks to cancel tasks: waiting ones become `Cancelled` at once, held ones get the request.
+    async fn cancel_tasks(&self, request: CancelTasks) -> Result<Cancelled>;
+
+    /// The tasks with these ids, in order, live or from history; `None` for those that don't exist.
+    async fn get_tasks(&self, task_ids: &[TaskId]) -> Result<Vec<Option<Task>>>;
+
+    /// Live tasks that match the filter, by `task_id`.
+    async fn list_tasks(&self, filter: &TaskFilter, page: &PageRequest) -> Result<Page<Task>>;
+
+    /// How many live tasks there are, by lane and state, and since when the oldest waits.
+    ///
+    /// **Contract**: may be up to a second old, and must not slow claims.
+    async fn task_counts(&self) -> Result<Vec<TaskCount>>;
+
+    /// Begins a workflow run with its first tasks, unless the id exists.
+    async fn insert_run(&self, run: NewRun) -> Result<InsertRunOutcome>;
+
+    /// A workflow run with what its steps reported and nobody has consumed yet.
+    async fn get_run(&self, run_id: &RunId) -> Result<Option<WorkflowRun>>;
+
+    /// Applies what the pure engine made of a run: new state, new tasks, and reports consumed, together, if the run's
+    /// version is still the expected one.
+    ///
+    /// **Contract**: settling a task with a [`StepRef`](crate::task::StepRef) appends to its run's inbox in the settling
+    /// transaction; nothing but this method takes from it.
+    async fn advance_run(&self, advance: AdvanceRun) -> Result<AdvanceRunOutcome>;
+}
+
+/// What became of an insert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum InsertOutcome {
+    /// It is there.
+    Inserted,
+    /// The id, or its unique key, was taken by this task.
+    Duplicate {
+        /// The task that is there.
+        task_id: TaskId,
+    },
+}
+
+/// What to move on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromoteRequest {
+    /// The present time.
+    pub now: Timestamp,
+    /// Only these gates; `None`: everything that is due, and all gates where something waits (the sweep).
+    pub gates: Option<Vec<GateKey>>,
+    /// How many tasks at the most.
+    pub limit: usize,
+}
+
+/// What moved on.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Promoted {
+    /// How many became `Ready`.
+    pub ready: usize,
+    /// Tasks that became final: skipped or cancelled by an overlap policy, or of a deleted job.
+    pub settled: Vec<(TaskId, JobId, TaskState)>,
+    /// Held tasks that an overlap policy asked to cancel.
+    pub cancelling: Vec<TaskId>,
+    /// Whether more can move on at once.
+    pub more: bool,
+    /// When the next task comes due or may pass by its rate, if known.
+    pub next_due_time: Option<Timestamp>,
+}
+
+/// What to claim.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimRequest {
+    /// Names this call.
+    pub claim_id: ClaimId,
+    /// Whether the answer to an earlier call with this id was lost.
+    pub replay: bool,
+    /// For whom.
+    pub holder: Holder,
+    /// From which lanes.
+    pub lanes: Vec<Lane>,
+    /// How many at the most, 1 to [`MAX_BATCH`](super::MAX_BATCH).
+    pub limit: usize,
+    /// How many tasks the holder may hold afterwards. For claims on behalf of others.
+    pub max_held: Option<usize>,
+    /// The instant after which a message about this lease must not start anything; for claims on behalf of others. An
+    /// executor that doesn't name the tasks later than that gets them taken back.
+    pub start_before: Option<Timestamp>,
+    /// The present time.
+    pub now: Timestamp,
+}
+
+/// What was claimed.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub enum ClaimOutcome {
+    /// At least one task.
+    Claimed(Lease),
+    /// Nothing is ready in these lanes (or the holder is full).
+    Nothing,
+    /// The holder takes nothing new: it is disabled or draining.
+    NotTaking,
+    /// The holder was declared dead, superseded, or is offline: it must join anew.
+    NotAlive,
+}
+
+/// An attempt that begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// Under which lease.
+    pub fence: Fence,
+    /// When.
+    pub start_time: Timestamp,
+}
+
+/// What became of a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum StartOutcome {
+    /// Recorded.
+    Started,
+    /// Not recorded: it is to be cancelled.
+    CancelRequested,
+    /// The lease is no longer valid.
+    Fenced,
+}
+
+/// A sign of life.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heartbeat {
+    /// Whose.
+    pub holder: Holder,
+    /// What it holds.
+    pub held: Held,
+    /// Leases all of whose tasks it has settled.
+    pub closed: Vec<FencingToken>,
+    /// Its resources and load, if it reports them now.
+    pub resources: Option<Json>,
+}
+
+/// What an executor holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Held {
+    /// Of a node that claims for itself: its leases.
+    Leases(Vec<FencingToken>),
+    /// Of a remote one: its tasks.
+    Tasks(Vec<(TaskId, FencingToken)>),
+}
+
+/// The answer to a sign of life.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub enum HeartbeatOutcome {
+    /// Its leases hold on.
+    Alive(Alive),
+    /// Declared dead: others were given its tasks. Drop what hasn't started, and join with a new incarnation.
+    Dead,
+    /// A newer incarnation has the id: stop.
+    Superseded,
+}
+
+/// What a living executor should know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alive {
+    /// The store's clock.
+    pub now: Timestamp,
+    /// How it stands, by order of people.
+    pub status: ExecutorStatus,
+    /// Tasks that it holds and that are to be cancelled.
+    pub cancel: Vec<TaskId>,
+    /// Tasks under its leases that it didn't name: the claim's or dispatch's message was lost. For a remote executor
+    /// only after their `start_before`. The receiver gives them back by a settlement, unless it is about to learn of
+    /// them.
+    pub unnamed: Vec<(TaskId, FencingToken, u32)>,
+    /// Tasks that it named and that are no longer its own: they were settled, or taken back.
+    pub lost: Vec<(TaskId, FencingToken)>,
+}
+
+/// How an attempt ended, and what should become of its task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// Under which lease.
+    pub fence: Fence,
+    /// The attempt's record; `None` if it never began.
+    pub attempt: Option<AttemptEnd>,
+    /// What should become of the task.
+    pub next: Next,
+    /// What the attempt saved for the next one; `None` leaves what is there.
+    pub checkpoint: Option<Json>,
+}
+
+/// The record of an attempt that ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptEnd {
+    /// How.
+    pub status: AttemptStatus,
+    /// When it began.
+    pub start_time: Timestamp,
+    /// When it ended.
+    pub end_time: Timestamp,
+    /// The exit code of a process.
+    pub exit_code: Option<i32>,
+    /// What it returned or printed, capped.
+    pub output: String,
+    /// What went wrong, capped; empty for none.
+    pub error: String,
+}
+
+/// What should become of a task whose attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is final: `Succeeded`, `Failed`, `TimedOut`, `Cancelled` or `Skipped`.
+    Final {
+        /// The final state.
+        state: TaskState,
+        /// Why, where the attempt doesn't say so.
+        reason: Option<String>,
+    },
+    /// It failed, and is repeated from this instant on. Counts as a failure.
+    Retry {
+        /// When.
+        due_time: Timestamp,
+    },
+    /// It asked to be repeated later, or is handed back: doesn't count as a failure.
+    Again {
+        /// When.
+        due_time: Timestamp,
+    },
+}
+
+/// What became of a settlement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum SettleOutcome {
+    /// Recorded; the task is in this state now.
+    Settled {
+        /// The state, which differs from the wish if a cancel came first.
+        state: TaskState,
+        /// Gates before which something may be able to pass now.
+        gates: Vec<GateKey>,
+    },
+    /// This very settlement was recorded before.
+    AlreadySettled,
+    /// The lease is no longer valid; nothing was changed.
+    Fenced,
+}
+
+/// A checkpoint or progress to save.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SaveProgress {
+    /// Under which lease.
+    pub fence: Fence,
+    /// What the next attempt shall find; `None` leaves what is there.
+    pub checkpoint: Option<Json>,
+    /// How far it is; `None` leaves what is there.
+    pub progress: Option<Progress>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum SaveOutcome {
+    /// It is saved.
+    Saved,
+    /// The lease is no longer valid; nothing was changed.
+    Fenced,
+}
+
+/// Whom to declare dead.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpireExecutors {
+    /// Executors to leave, because their silence may be ours.
+    pub spare: Vec<ExecutorId>,
+    /// How much longer than its lease an executor may have been silent.
+    pub grace: Duration,
+    /// How many at the most.
+    pub limit: usize,
+}
+
+/// What to recover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoverRequest {
+    /// The present time: due times of what is taken back.
+    pub now: Timestamp,
+    /// How many tasks at the most.
+    pub limit: usize,
+}
+
+/// What was recovered.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Recovered {
+    /// The tasks, whom they were taken from, and their state now.
+    pub tasks: Vec<RecoveredTask>,
+    /// Gates before which something may be able to pass now.
+    pub gates: Vec<GateKey>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// A task that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredTask {
+    /// The task.
+    pub task_id: TaskId,
+    /// Its job.
+    pub job_id: JobId,
+    /// Whom it was taken from.
+    pub holder: Holder,
+    /// Its state now.
+    pub state: TaskState,
+}
+
+/// A change of a waiting task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeTask {
+    /// The task.
+    pub task_id: TaskId,
+    /// Its new priority; `None` leaves it.
+    pub priority: Option<i32>,
+    /// Its new due time; `None` leaves it.
+    pub due_time: Option<Timestamp>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum ChangeOutcome {
+    /// It is changed.
+    Changed,
+    /// It is held already; nothing was changed.
+    Held,
+    /// It is final, or doesn't exist; nothing was changed.
+    NotWaiting,
+}
+
+/// Which tasks to cancel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CancelTasks {
+    /// Which.
+    pub which: CancelWhich,
+    /// Why, for people.
+    pub reason: String,
+    /// How long a running attempt may take to end; `None`: what its job says.
+    pub grace: Option<Duration>,
+    /// The present time.
+    pub now: Timestamp,
+    /// How many at the most.
+    pub limit: usize,
+}
+
+/// Which tasks to cancel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CancelWhich {
+    /// These.
+    Tasks(Vec<TaskId>),
+    /// All live ones of a job that have no request yet.
+    Job(JobId),
+}
+
+/// What was cancelled.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Cancelled {
+    /// Waiting tasks that are `Cancelled` now.
+    pub settled: Vec<(TaskId, JobId)>,
+    /// Held tasks that have the request now.
+    pub requested: Vec<TaskId>,
+    /// Named tasks that are final or don't exist.
+    pub not_live: Vec<TaskId>,
+    /// Gates before which something may be able to pass now.
+    pub gates: Vec<GateKey>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// Which live tasks to list. Empty fields match everything.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskFilter {
+    /// Only tasks of this job.
+    pub job_id: Option<JobId>,
+    /// Only tasks in one of these states.
+    pub states: Vec<TaskState>,
+    /// Only tasks that this executor holds.
+    pub executor_id: Option<ExecutorId>,
+}
+
+/// How many live tasks a lane has in a state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCount {
+    /// The lane.
+    pub lane: Lane,
+    /// The state.
+    pub state: TaskState,
+    /// How many.
+    pub count: u64,
+    /// The earliest due time among them.
+    pub oldest_due_time: Timestamp,
+}
+
+/// A workflow run to begin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRun {
+    /// Its id.
+    pub run_id: RunId,
+    /// The job that it is an occurrence of.
+    pub job_id: JobId,
+    /// The pure engine's state.
+    pub state: Json,
+    /// The first steps' tasks.
+    pub tasks: Vec<NewTask>,
+    /// The present time.
+    pub now: Timestamp,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum InsertRunOutcome {
+    /// It has begun.
+    Inserted,
+    /// The id exists.
+    Duplicate,
+}
+
+/// A workflow run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkflowRun {
+    /// Its id.
+    pub run_id: RunId,
+    /// The job that it is an occurrence of.
+    pub job_id: JobId,
+    /// Counts its advances, from 1.
+    pub version: u64,
+    /// The pure engine's state.
+    pub state: Json,
+    /// What its steps reported and nobody has consumed yet, in order, at most [`MAX_BATCH`](super::MAX_BATCH).
+    pub inbox: Vec<StepReport>,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+}
+
+/// A workflow step's task that became final.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// Its place in the inbox.
+    pub sequence: u64,
+    /// The step.
+    pub step: String,
+    /// The task.
+    pub task_id: TaskId,
+    /// How it ended.
+    pub state: TaskState,
+    /// What it returned.
+    pub output: String,
+}
+
+/// What the pure engine made of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdvanceRun {
+    /// The run.
+    pub run_id: RunId,
+    /// The version that it was computed for.
+    pub expected_version: u64,
+    /// The new state.
+    pub state: Json,
+    /// The last report that was consumed; `None`: none.
+    pub consumed: Option<u64>,
+    /// Tasks of steps that may begin.
+    pub tasks: Vec<NewTask>,
+    /// When it ended, if it did.
+    pub end_time: Option<Timestamp>,
+    /// The present time.
+    pub now: Timestamp,
+}
+
+/// What became of an advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum AdvanceRunOutcome {
+    /// Applied.
+    Advanced,
+    /// The run has another version: read it again.
+    Conflict,
+    /// There is no such run.
+    NotFound,
+}
