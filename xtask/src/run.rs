@@ -1,0 +1,115 @@
+//! Runs the selected steps and sums them up.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::clock::Stopwatch;
+use crate::step::{Outcome, STEPS, Step};
+
+/// Prints the steps.
+pub(crate) fn list() {
+    for step in STEPS {
+        println!("{:12} {}", step.name, step.about);
+    }
+}
+
+/// The steps that were asked for, in their own order.
+///
+/// # Errors
+/// A sentence that names an unknown step and the known ones.
+pub(crate) fn selected(only: &[String], skip: &[String]) -> Result<Vec<&'static Step>, String> {
+    let known = |name: &String| STEPS.iter().any(|step| step.name == name);
+    if let Some(unknown) = only.iter().chain(skip).find(|name| !known(name)) {
+        let names = STEPS.iter().map(|step| step.name).collect::<Vec<_>>().join(", ");
+        return Err(format!("there is no step {unknown:?}; the steps are: {names}"));
+    }
+    let named = |names: &[String], step: &Step| names.iter().any(|name| name == step.name);
+    Ok(STEPS
+        .iter()
+        .filter(|step| (only.is_empty() || named(only, step)) && !named(skip, step))
+        .collect())
+}
+
+/// Runs the steps in order, up to the first that fails unless `keep_going`, and prints a table of them.
+pub(crate) fn all(steps: &[&'static Step], keep_going: bool) -> ExitCode {
+    let whole = Stopwatch::start();
+    let mut done = Vec::new();
+    for step in steps {
+        let finished = one(step);
+        let failed = finished.outcome.is_err();
+        done.push(finished);
+        if failed && !keep_going {
+            break;
+        }
+    }
+    summary(&done, &steps[done.len()..], whole.elapsed())
+}
+
+#[derive(Debug)]
+struct Finished {
+    step: &'static Step,
+    outcome: Outcome,
+    took: Duration,
+}
+
+fn one(step: &'static Step) -> Finished {
+    println!("\n=== {}: {}", step.name, step.about);
+    let watch = Stopwatch::start();
+    let outcome = (step.run)();
+    let took = watch.elapsed();
+    match &outcome {
+        Ok(_) => println!("=== {} passed in {}", step.name, seconds(took)),
+        Err(reason) => println!("=== {} FAILED in {}: {reason}", step.name, seconds(took)),
+    }
+    Finished { step, outcome, took }
+}
+
+fn summary(done: &[Finished], left: &[&'static Step], whole: Duration) -> ExitCode {
+    println!("\n=== summary ({})", seconds(whole));
+    for Finished { step, outcome, took } in done {
+        let (mark, note) = match outcome {
+            Ok(note) => ("ok", note),
+            Err(reason) => ("FAILED", reason),
+        };
+        println!("{:12} {mark:7} {:>9}  {note}", step.name, seconds(*took));
+    }
+    for step in left {
+        println!("{:12} not run", step.name);
+    }
+    let failed = done.iter().filter(|finished| finished.outcome.is_err()).count();
+    println!("{} passed, {failed} failed", done.len() - failed);
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.1} s", took.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(steps: &[&'static Step]) -> Vec<&'static str> {
+        steps.iter().map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn steps_are_selected_by_name_and_an_unknown_name_is_refused() {
+        let list = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(selected(&[], &[]).unwrap().len(), STEPS.len());
+        assert_eq!(
+            names(&selected(&list(&["docs", "format"]), &[]).unwrap()),
+            ["format", "docs"]
+        );
+        assert!(!names(&selected(&[], &list(&["crash"])).unwrap()).contains(&"crash"));
+        assert!(
+            selected(&list(&["nothing"]), &[])
+                .unwrap_err()
+                .contains("format, clippy")
+        );
+    }
+}
