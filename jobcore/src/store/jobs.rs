@@ -83,6 +83,8 @@ pub trait JobStore: Send + Sync + 'static {
     ///
     /// **Contract**: earlier incarnations are superseded at once: their heartbeats answer `Superseded`, and recovery
     /// takes their leases at its next pass without waiting for them to expire. A disabled executor stays disabled.
+    /// A registration whose [`join`](RegisterExecutor::join) has the nonce of the newest incarnation and names an earlier
+    /// one (or none) as its previous is a repetition: it changes nothing and answers with the newest incarnation.
     async fn register_executor(&self, registration: RegisterExecutor) -> Result<Registration>;
 
     /// Executors that match the filter, by `executor_id`.
@@ -431,6 +433,17 @@ pub struct RegisterExecutor {
     pub address: Option<Json>,
     /// How long its leases outlive its last heartbeat. Default 4 s; at least 100 ms.
     pub lease_duration: Duration,
+    /// Recognises a repeated registration; `None` for one that can't be repeated.
+    pub join: Option<JoinKey>,
+}
+
+/// Recognises a registration that was carried out before: a transport may repeat a join, and several schedulers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct JoinKey {
+    /// Chosen at random by the executor's process, once for its life.
+    pub nonce: u64,
+    /// The incarnation that the same process had before; `None` at its first join.
+    pub previous: Option<Incarnation>,
 }
 
 /// An executor that has joined.
