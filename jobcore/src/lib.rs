@@ -24,4 +24,5 @@ pub mod time;
 pub mod transport;
 
 pub use error::{Error, ErrorKind, Result};
+pub use schedule::Schedule;
 pub use time::Timestamp;
