@@ -18,6 +18,7 @@ pub mod overlap;
 pub mod placement;
 pub mod retry;
 pub mod schedule;
+pub mod shell;
 pub mod store;
 pub mod task;
 pub mod time;
