@@ -13,6 +13,7 @@ pub mod job;
 pub mod json;
 pub mod lane;
 pub mod lease;
+pub mod memory;
 pub mod misfire;
 pub mod overlap;
 pub mod placement;
