@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::LogStream;
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::id::{ExecutorId, JobId, TaskId};
 use crate::job::{Job, OnLeaseLost};
@@ -58,6 +59,7 @@ pub(crate) struct ContextInner {
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) checkpoint: Option<Json>,
     pub(crate) cancellation: CancellationToken,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) reporter: Arc<dyn Reporter>,
 }
 
@@ -124,6 +126,11 @@ impl TaskContext {
     /// The number to pass to whatever the handler writes to, so that a stale attempt can be refused there.
     pub fn fencing_token(&self) -> FencingToken {
         self.inner.token
+    }
+
+    /// The clock that goes with every instant of the context: the node's, corrected by the store's.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
     }
 
     /// When the attempt started.
