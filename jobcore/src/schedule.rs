@@ -383,6 +383,12 @@ impl Schedule {
         matches!(self.rule, OwnedRule::EveryAfter(_))
     }
 
+    /// Whether it is a cron rule whose minute or hour field begins with `*`: it fires in both passes of a repeated
+    /// time and makes nothing up after a gap, whatever the policies say.
+    pub fn follows_elapsed_time(&self) -> bool {
+        matches!(&self.rule, OwnedRule::Cron(rule) if rule.follows_elapsed_time())
+    }
+
     /// The instant before which it doesn't fire.
     pub fn start_time(&self) -> Option<Timestamp> {
         self.limits.as_ref()?.start_time

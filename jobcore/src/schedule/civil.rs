@@ -59,6 +59,13 @@ impl CivilTime {
         format!("{year:04}-{month:02}-{day:02}")
     }
 
+    /// The day of the week, in three letters: `Sun`.
+    pub fn weekday(self) -> &'static str {
+        const NAMES: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        // 1970-01-01 was a Thursday.
+        NAMES[self.day().rem_euclid(7) as usize]
+    }
+
     fn clock(self) -> (u32, u32, u32) {
         let second = self.second_of_day();
         (second / 3_600, second / 60 % 60, second % 60)

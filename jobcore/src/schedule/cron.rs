@@ -135,6 +135,10 @@ impl CronRule {
         }
     }
 
+    pub(super) fn follows_elapsed_time(&self) -> bool {
+        self.fields.follows_elapsed_time
+    }
+
     fn fires_in_both_passes(&self) -> bool {
         self.fields.follows_elapsed_time || self.repeat == RepeatPolicy::Twice
     }

@@ -63,11 +63,16 @@ impl fmt::Display for Gap {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EndOfGap { civil, gap } => write!(
-                f,
-                "{} does not exist: clocks jump from {gap}; moved to the end of the gap",
-                civil.time_of_day()
-            ),
+            Self::EndOfGap { civil, gap } => {
+                if gap.begin.day() != gap.end.day() {
+                    write!(f, "{} ", civil.date())?;
+                }
+                let time = civil.time_of_day();
+                write!(
+                    f,
+                    "{time} does not exist: clocks jump from {gap}; moved to the end of the gap"
+                )
+            }
             Self::FirstPass { civil } => {
                 write!(
                     f,

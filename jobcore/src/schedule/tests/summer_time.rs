@@ -216,6 +216,12 @@ fn a_skipped_day_is_told_time_by_time_up_to_a_bound() {
         preview(&schedule, "2011-12-30T00:00:00Z", 1),
         ["skipped 2011-12-30T09:00:00", "2011-12-31T09:00:00+14:00"]
     );
+    let moved = fires(&cron_in("Pacific/Apia", "0 9 * * *"), "2011-12-30T00:00:00Z", 1)[0];
+    assert_eq!(
+        moved.reason.unwrap().to_string(),
+        "2011-12-30 09:00 does not exist: clocks jump from 2011-12-30 00:00 to 2011-12-31 00:00; \
+         moved to the end of the gap"
+    );
     let dense = cron_in("Pacific/Apia", "0-59 0-23 * * *").on_gap(GapPolicy::Skip);
     let after = super::at("2011-12-30T09:59:00Z");
     let entries = serde_json::to_value(dense.preview(after, after, 1)).unwrap();
