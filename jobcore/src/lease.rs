@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClaimId, ExecutorId, TaskId};
 use crate::job::Job;
 use crate::task::Task;
+
+/// The shortest lease that an executor may ask for: below it, one slow heartbeat counts as a death.
+pub const MIN_LEASE: Duration = Duration::from_millis(100);
 
 /// The strictly increasing number of a lease. Every write under a lease names it, and an older one changes nothing.
 ///

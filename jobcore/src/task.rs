@@ -313,7 +313,7 @@ pub struct Task {
     pub suspect_orphanings: u32,
     /// The number of its latest lease; 0 before the first. Never decreases.
     pub token: FencingToken,
-    /// Who holds it, while `Leased` or `Running`.
+    /// Who holds it, while `Leased` or `Running`; in history, who settled it.
     pub holder: Option<Holder>,
     /// When the present (or, when final, the last) attempt started.
     pub start_time: Option<Timestamp>,

@@ -17,6 +17,12 @@ use crate::time::Timestamp;
 /// a long line of slots already given away.
 pub const RATE_HORIZON: Duration = Duration::from_secs(1);
 
+/// The reason of tasks, and of decisions, where an overlap policy skips.
+pub const SKIPPED: &str = "an earlier task of the job is not final";
+
+/// The reason of tasks, requests and decisions where an overlap policy cancels in favour of a newer task.
+pub const SUPERSEDED: &str = "superseded by a newer task of the job";
+
 /// A gate as its lock holder sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateState {

@@ -5,6 +5,9 @@ use crate::store::Next;
 use crate::task::{Rank, Task, TaskState};
 use crate::time::Timestamp;
 
+/// The reason of tasks that are settled as `Cancelled` because their job is gone.
+pub const JOB_DELETED: &str = "job deleted";
+
 /// What a settlement does to a live task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {

@@ -15,30 +15,35 @@ use crate::time::Timestamp;
 /// Attempts, logs, decisions, and the tasks that are final.
 #[async_trait]
 pub trait HistoryStore: Send + Sync + 'static {
-    /// Attempts that match the filter, running ones included, newest first.
+    /// Attempts that match the filter, running ones included, newest first: in the reverse of the order in which the
+    /// store first recorded them, be it by a start or by a settlement.
     async fn list_attempts(&self, filter: &AttemptFilter, page: &PageRequest) -> Result<Page<Attempt>>;
 
-    /// Final tasks that match the filter, newest first by when they became final.
+    /// Final tasks that match the filter, newest first: in the reverse of the order in which they became final.
     async fn list_finished(&self, filter: &FinishedFilter, page: &PageRequest) -> Result<Page<Task>>;
 
-    /// Decisions about a job (or all), newest first.
+    /// Decisions about a job (or all), newest first: in the reverse of the order in which they were recorded.
     async fn list_decisions(&self, job_id: Option<&JobId>, page: &PageRequest) -> Result<Page<Decision>>;
 
-    /// Appends log chunks. A chunk that is there already (task, attempt, sequence) isn't changed.
+    /// Appends log chunks. A chunk that is there already (task, attempt, sequence) isn't changed; one of a task that
+    /// is neither live nor in history is dropped.
     async fn append_logs(&self, chunks: Vec<LogChunk>) -> Result<()>;
 
-    /// Log chunks of an attempt from `first_sequence` on, in order, at most `limit`.
+    /// Log chunks of an attempt from `first_sequence` on, by sequence, at most `limit`.
     async fn read_logs(&self, read: &ReadLogs) -> Result<Vec<LogChunk>>;
 
     /// Changes of jobs and final transitions of tasks after `cursor`, in the order in which the store wrote them.
     ///
     /// **Contract**: a commit that becomes visible late may appear behind the cursor; readers read again with some
     /// overlap ([`Changes::cursor`] already includes it), so the same change may come twice, but none is missed.
-    /// `None` starts at the present.
+    /// `None` starts at the present: no changes, only a cursor. Changes of tasks that were purged since may be left out.
+    ///
+    /// **Errors**: `InvalidInput` for a cursor that this store didn't make.
     async fn changes(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Changes>;
 
-    /// Deletes history that became final before `before`: attempts, logs, decisions, ended workflow runs, expired
-    /// unique keys; in small transactions of at most `limit` tasks.
+    /// Deletes history that became final before `before`, oldest first: at most `limit` final tasks with their attempts
+    /// and logs, and at most as many each of decisions, ended workflow runs and expired unique keys of tasks that
+    /// aren't live.
     async fn purge(&self, purge: &Purge) -> Result<Purged>;
 }
 
@@ -130,6 +135,6 @@ pub struct Purge {
 pub struct Purged {
     /// How many tasks.
     pub tasks: usize,
-    /// Whether there are more.
+    /// Whether there is more to delete, of any kind.
     pub more: bool,
 }

@@ -30,21 +30,25 @@ pub trait JobStore: Send + Sync + 'static {
     /// **Contract**: each item holds its expectation and its write together. Putting a definition that is equal to the
     /// stored one under [`Expected::Any`] changes nothing, not even the next fire time (`Unchanged`), so that ten
     /// starting replicas don't disturb a schedule. Any other change raises `version` by one and takes over
-    /// `next_fire_time` and `zone_version` from the request. `error` becomes `None`; `paused` stays.
+    /// `next_fire_time` (none for a paused job) and `zone_version` from the request. `error` becomes `None`; `paused`
+    /// and `last_fire_time` stay. A new job is active and has version 1. `Absent` where it exists, and another version
+    /// than the expected one, is a `VersionConflict`; an expected version where nothing exists is `NotFound`.
     async fn put_jobs(&self, jobs: Vec<PutJob>) -> Result<Vec<PutJobOutcome>>;
 
-    /// Pauses and resumes jobs. A change raises `version`, and takes over `next_fire_time`; pausing a paused job or
-    /// resuming an active one changes nothing (`Unchanged`).
+    /// Pauses and resumes jobs. A change raises `version`; a pause clears `next_fire_time`, a resume takes it over from
+    /// the request, and `zone_version` stays. Pausing a paused job or resuming an active one changes nothing
+    /// (`Unchanged`), but is a `VersionConflict` under another expected version.
     async fn pause_jobs(&self, jobs: Vec<PauseJob>) -> Result<Vec<PutJobOutcome>>;
 
-    /// Deletes jobs. Their live tasks are left: the caller cancels them first, and claim, promotion and recovery
-    /// settle as `Cancelled` what slipped in between (reason `job deleted`).
+    /// Deletes jobs. Their live tasks are left: the caller cancels them first, and claim and promotion settle as
+    /// `Cancelled` what slipped in between (reason [`JOB_DELETED`](crate::engine::settle::JOB_DELETED)). What is held
+    /// goes on, and recovery treats it like any other task. Their history stays.
     async fn delete_jobs(&self, jobs: Vec<DeleteJob>) -> Result<Vec<DeleteJobOutcome>>;
 
     /// The jobs with these ids, in order; `None` for those that don't exist.
     async fn get_jobs(&self, job_ids: &[JobId]) -> Result<Vec<Option<Arc<Job>>>>;
 
-    /// Jobs that match the filter, by `job_id`.
+    /// Jobs that match the filter, by `job_id` (byte by byte).
     async fn list_jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Arc<Job>>>;
 
     /// Jobs whose `next_fire_time` is at or before `until`, by (`next_fire_time`, `job_id`), after `after`, at most
@@ -54,35 +58,42 @@ pub trait JobStore: Send + Sync + 'static {
     /// [`fire`](Self::fire) decides.
     async fn due_jobs(&self, due: &DueJobs) -> Result<Vec<Arc<Job>>>;
 
-    /// The earliest `next_fire_time` after `after`, so that an idle node knows how long it may sleep.
+    /// The earliest `next_fire_time` later than `after`, so that an idle node knows how long it may sleep.
     async fn next_due_time(&self, after: Timestamp) -> Result<Option<Timestamp>>;
 
-    /// Active jobs with a schedule whose next fire time was not computed with `zone_version`: rows written by hand,
-    /// and all rows after new time zone data came. Rows with an `error` are left out unless the version differs.
+    /// Active jobs with a schedule whose `zone_version` is another than this: rows written by hand, and all rows after
+    /// new time zone data came; by `job_id`, at most `limit`. A plan that found an error stores it together with the
+    /// present `zone_version`, so such a row doesn't come again.
     async fn unplanned_jobs(&self, zone_version: &str, limit: usize) -> Result<Vec<Arc<Job>>>;
 
     /// Inserts the tasks of fires, records decisions, and advances next fire times.
     ///
-    /// **Contract**: each fire is carried out wholly if the job still has the expected `version` and `next_fire_time`,
-    /// else not at all (`Conflict`). A task whose (job, `scheduled_for`, part) exists, live or in history, is not
-    /// inserted again. `version` and `update_time` stay. This is also how plans without a fire are written (no tasks).
+    /// **Contract**: each fire is carried out wholly if the job is active and still has the expected `version` and
+    /// `next_fire_time`, else not at all (`Conflict`). Its tasks are inserted as by
+    /// [`insert_tasks`](super::TaskStore::insert_tasks), so one whose (job, `scheduled_for`, part) exists, live or in
+    /// history, is not inserted again. `version` and `update_time` stay. This is also how plans without a fire are
+    /// written (no tasks).
     ///
     /// **Concurrency**: of two nodes that fire the same instant, one gets `Conflict`.
     async fn fire(&self, fires: Vec<Fire>) -> Result<Vec<FireOutcome>>;
 
-    /// Writes versioned records: users, settings, alarm rules, workflow definitions.
+    /// Writes versioned records: users, settings, alarm rules, workflow definitions. A record that was deleted and is
+    /// written again begins at version 1.
     async fn put_records(&self, records: Vec<PutRecord>) -> Result<Vec<PutRecordOutcome>>;
 
     /// One record.
     async fn get_record(&self, namespace: &str, key: &str) -> Result<Option<Record>>;
 
-    /// The records of a namespace, by key.
+    /// The records of a namespace, by key (byte by byte).
     async fn list_records(&self, namespace: &str, page: &PageRequest) -> Result<Page<Record>>;
 
     /// Registers an executor in a new incarnation, higher than all before it under the same id, and marks it alive.
     ///
     /// **Contract**: earlier incarnations are superseded at once: their heartbeats answer `Superseded`, and recovery
-    /// takes their leases at its next pass without waiting for them to expire. A disabled executor stays disabled.
+    /// takes their leases at its next pass without waiting for them to expire. A disabled executor stays disabled; a
+    /// drain ends with the incarnation. Its reported resources are forgotten.
+    ///
+    /// **Errors**: `InvalidInput` for a lease shorter than [`MIN_LEASE`](crate::lease::MIN_LEASE).
     /// A registration whose [`join`](RegisterExecutor::join) has the nonce of the newest incarnation and names an earlier
     /// one (or none) as its previous is a repetition: it changes nothing and answers with the newest incarnation.
     async fn register_executor(&self, registration: RegisterExecutor) -> Result<Registration>;
@@ -90,7 +101,11 @@ pub trait JobStore: Send + Sync + 'static {
     /// Executors that match the filter, by `executor_id`.
     async fn list_executors(&self, filter: &ExecutorFilter) -> Result<Vec<ExecutorRecord>>;
 
-    /// Disables, enables or drains an executor, or takes it off. `Offline` names an incarnation: the end of a drain.
+    /// Disables, enables or drains an executor, or takes it off.
+    ///
+    /// **Contract**: an executor that is gone (it left, or was declared dead) is `Offline`, whatever else was said of
+    /// it; else one that is disabled is `Disabled`, one that drains is `Draining`, and any other `Online`. Disabling
+    /// and enabling are remembered while it is gone; a drain of one that is gone changes nothing (`Set`).
     async fn set_executor_status(&self, change: SetExecutorStatus) -> Result<SetExecutorStatusOutcome>;
 }
 
@@ -502,11 +517,12 @@ pub struct ExecutorFilter {
 pub enum SetExecutorStatus {
     /// By a person: nothing new. Survives the executor's restart.
     Disable(ExecutorId),
-    /// By a person: take tasks again.
+    /// By a person: take tasks again. Doesn't take back a drain.
     Enable(ExecutorId),
     /// By a person or the executor: finish what runs, then go.
     Drain(ExecutorId),
-    /// By the executor itself, at its end. Its remaining leases are recovered at the next pass.
+    /// By the executor itself, at its end. Its remaining leases are recovered at the next pass. `NotFound` unless it
+    /// is the newest incarnation.
     Leave(Holder),
 }
 

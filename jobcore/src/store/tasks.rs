@@ -22,9 +22,11 @@ use crate::time::Timestamp;
 pub trait TaskStore: Send + Sync + 'static {
     /// Inserts tasks.
     ///
-    /// **Contract**: a task whose id exists, live or in history, or whose unique key is taken, isn't inserted; the
-    /// answer names the task that is there. A key is free again when it has expired and its task is final. Gates that
-    /// come with the task are created or get its policy. The new state is [`Task::waiting_state`].
+    /// **Contract**: a task whose id, or whose (job, `scheduled_for`, part) if it has a `scheduled_for`, exists, live or
+    /// in history, or whose unique key is taken, isn't inserted and changes nothing; the answer names the task that is
+    /// there, by the first of these that applies. A key is free again when it has expired (`keep` after the insert's
+    /// `now`) and its task is final; it outlives the task's history. Gates that come with the task are created or get
+    /// its policy. The new task is [`Task::from_new`]. Whether its job exists is not checked.
     ///
     /// **Errors**: after `Indeterminate`, inserting the same tasks again is safe.
     async fn insert_tasks(&self, tasks: Vec<NewTask>, now: Timestamp) -> Result<Vec<InsertOutcome>>;
@@ -32,38 +34,66 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Moves on what waits: `Scheduled` tasks that are due become `Ready`; tasks behind gates pass, are skipped or
     /// cancelled as [`engine::gate::plan`](crate::engine::gate::plan) decides under the gates' locks.
     ///
-    /// **Contract**: gates are locked in key order before anything behind them is counted. Waiting tasks whose job is
-    /// gone are settled as `Cancelled`. Handles at most `limit` tasks and says whether more can move on now.
+    /// **Contract**: moves at most `limit` tasks, and says whether more can move on now. What comes due and whose job is
+    /// gone is settled as `Cancelled` (reason [`JOB_DELETED`](crate::engine::settle::JOB_DELETED)) instead.
+    ///
+    /// - `Scheduled` tasks are taken by (`due_time`, `task_id`), and only where no gates are named.
+    /// - Gates are locked in key order before anything behind them is counted. What shares a gate is decided
+    ///   together: the plan sees all due `Blocked` tasks behind the gates concerned, behind the other gates of those
+    ///   tasks, and so on. Tasks that the plan would certainly let wait may be left out of it. If more than `limit`
+    ///   could move, it is the store's choice with which of them it begins.
+    /// - `live` of a gate counts its `Ready`, `Leased` and `Running` tasks and the `Scheduled` ones that passed;
+    ///   `occupants` are its live tasks that passed, `Blocked` ones included.
+    /// - A task that passes is marked `passed` for the rest of its life. It becomes `Ready` with the due time and rank
+    ///   that it has; or, if a rate lets it pass a little later, `Scheduled` with that due time and the rank that
+    ///   belongs to it, and then `Ready` without asking its gates again.
+    /// - What an overlap policy skips or cancels gets a [`Decision`](super::Decision), and
+    ///   [`SKIPPED`](crate::engine::gate::SKIPPED) or [`SUPERSEDED`](crate::engine::gate::SUPERSEDED) as its reason; a
+    ///   held one gets the request as by [`cancel_tasks`](Self::cancel_tasks) with its job's grace, and is not counted
+    ///   among the moved ones.
+    /// - A gate lasts as long as a live task names it or its rate's arrival time lies in the future.
     async fn promote(&self, request: PromoteRequest) -> Result<Promoted>;
 
-    /// All lanes that have waiting or held tasks; may also name lanes that had some lately.
+    /// All lanes that have live tasks, in order; may also name lanes that had some lately.
     async fn lanes(&self) -> Result<Vec<Lane>>;
 
     /// Takes `Ready` tasks of the given lanes under a new lease, lowest rank first within a lane.
     ///
     /// **Contract**: one new token, higher than every token that any of these tasks ever had. Each task is claimed
-    /// only if it is `Ready` at the commit. Refused (`NotAlive`) unless the holder is the newest incarnation, not
-    /// declared dead and not offline, and `NotTaking` if it is disabled or draining. With `max_held`, the tasks that
-    /// the holder holds afterwards don't exceed it. Tasks whose job is gone are settled as `Cancelled` instead. Where
-    /// several lanes have tasks, none starves: lanes are served in the order given, each up to an even share first.
+    /// only if it is `Ready` at the commit; its `attempt` is raised by one. Refused (`NotAlive`) unless the holder is
+    /// the newest incarnation, not declared dead and not offline, and `NotTaking` if it is disabled or draining. An
+    /// expired lease that nobody has acted upon is no hindrance. With `max_held`, the tasks that the holder holds
+    /// afterwards don't exceed it. Tasks whose job is gone are settled as `Cancelled` instead, at most
+    /// [`MAX_BATCH`](super::MAX_BATCH) in one call.
+    ///
+    /// - Within a lane tasks are taken by (rank, `task_id`), and the lease lists them so, lane by lane in the order
+    ///   given.
+    /// - Where several lanes have tasks, none starves: each gets up to an even share first (`limit` divided by the
+    ///   number of lanes, rounded down, at least 1), then what is left goes to the lanes in the order given. Callers
+    ///   who name more lanes than `limit` change the order from call to call.
+    /// - A suspect is claimed alone: from a [quarantine lane](Lane::is_quarantine) one task is taken, and only if the
+    ///   lanes before it gave nothing; nothing else is taken with it. The share is reckoned without quarantine lanes.
     ///
     /// **Concurrency**: two claims never get the same task, and don't wait for each other longer than a transaction.
     ///
     /// **Errors**: after `Indeterminate`, the same request with `replay` answers with the lease that exists for its
-    /// `claim_id` (what of it is still held), or claims anew if there is none.
+    /// `claim_id` (what of it is still held, by `task_id`), also if the holder takes nothing new by now; or claims anew
+    /// if there is none or nothing of it is held any more. A `claim_id` is never used for another request.
     async fn claim(&self, request: ClaimRequest) -> Result<ClaimOutcome>;
 
     /// Records that attempts began: task `Running`, and a row in the history with status `running`.
     ///
-    /// **Contract**: `Started` again if it was recorded before under the same fence. A task with a request to cancel
-    /// isn't started (`CancelRequested`); the caller settles it.
+    /// **Contract**: `Started` again, without another change, if it was recorded before under the same fence. A task
+    /// with a request to cancel isn't started (`CancelRequested`); the caller settles it. The fence alone decides, not
+    /// whether the holder is alive.
     async fn start(&self, starts: Vec<Start>) -> Result<Vec<StartOutcome>>;
 
     /// Keeps executors alive, and with them all their leases.
     ///
     /// **Contract**: conditional on the incarnation being the newest and not declared dead; else it changes nothing
-    /// and says why. An executor that has missed its lease but was not yet declared dead lives on. Leases named in
-    /// `closed` are forgotten.
+    /// and says why: `Superseded` if there is a newer one, else `Dead` (declared dead, left, or never registered). An
+    /// executor that has missed its lease but was not yet declared dead lives on. Leases named in `closed` may be
+    /// forgotten once nothing under them is held; until then they count as not named.
     async fn heartbeat(&self, heartbeats: Vec<Heartbeat>) -> Result<Vec<HeartbeatOutcome>>;
 
     /// Records how attempts ended, and what becomes of their tasks, as
@@ -71,30 +101,52 @@ pub trait TaskStore: Send + Sync + 'static {
     ///
     /// **Contract**: a task that becomes final leaves the live tasks and enters the history in the same transaction,
     /// with its attempt; one that is to be repeated waits again (behind its gates, where it has some). A settlement
-    /// that was recorded before under the same fence answers `AlreadySettled`. A stale fence changes nothing.
+    /// that was recorded before under the same fence answers `AlreadySettled`: the task is final and its last holder
+    /// and token are the fence's, or there is an attempt of this task, number and token that ended otherwise than as
+    /// `Lost`. (Giving a task back twice without an attempt is `Fenced` the second time.) A stale fence changes nothing.
+    ///
+    /// The attempt's record replaces the one that [`start`](Self::start) wrote. An attempt whose start was recorded and
+    /// whose settlement brings no record becomes `Released` now. One that never began (no record, no recorded start)
+    /// doesn't count: the task's `attempt` goes back by one, in history too. `start_time` of a final task is that of
+    /// its last attempt if this settlement is about it, else none.
+    ///
+    /// **Errors**: `InvalidInput` if a wish for a final state names one that isn't.
     async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<Vec<SettleOutcome>>;
 
-    /// Saves checkpoints and progress of running attempts. A stale fence changes nothing (`Fenced`).
+    /// Saves checkpoints and progress of attempts, whether their start was recorded or not. A stale fence changes
+    /// nothing (`Fenced`).
     async fn save(&self, updates: Vec<SaveProgress>) -> Result<Vec<SaveOutcome>>;
 
     /// Declares executors dead whose lease has expired by the store's clock: conditional on their incarnation and
     /// their last heartbeat, in a transaction of its own, before any of their tasks is touched.
     ///
-    /// **Contract**: at most `limit`; those in `spare` are left. Answers with those that it declared dead.
+    /// **Contract**: dead is who was last heard of its lease plus `grace` ago, or longer; at most `limit`, by
+    /// `executor_id`; those in `spare` are left. Answers with those that it declared dead; they are `Offline`.
     async fn expire_executors(&self, request: ExpireExecutors) -> Result<Vec<Holder>>;
 
     /// Takes tasks back from leases whose holder is dead, superseded, gone or offline, as
-    /// [`engine::recover::decide`](crate::engine::recover::decide) says, and settles as `Cancelled` running tasks whose
+    /// [`engine::recover::decide`](crate::engine::recover::decide) says, and settles as `Cancelled` held tasks whose
     /// cancel deadline has passed.
     ///
-    /// **Contract**: finds leases by their holder, whenever they were committed. An attempt that had started is
-    /// recorded as lost. At most `limit` tasks.
+    /// **Contract**: finds leases by their holder, whenever they were committed. At most `limit` tasks: first those of
+    /// dead holders by (token, `task_id`), then those past their deadline by (deadline, `task_id`). Due time of what
+    /// waits again is `now`; a [suspect](crate::engine::recover::is_suspect) moves to the
+    /// [quarantine](Lane::quarantine) of its lane. An attempt whose start was recorded becomes `Lost` without an end
+    /// time, one past its deadline `Cancelled` now; one whose start was not recorded leaves no trace, and its number is
+    /// used again. What becomes final here has no holder in history, so that a later settlement by the old one is
+    /// `Fenced`.
     async fn recover(&self, request: RecoverRequest) -> Result<Recovered>;
 
     /// Changes waiting tasks: their priority or due time.
+    ///
+    /// **Contract**: the rank follows both. A `Blocked` task stays so; another becomes `Scheduled` or `Ready` as its
+    /// due time says.
     async fn change_tasks(&self, changes: Vec<ChangeTask>, now: Timestamp) -> Result<Vec<ChangeOutcome>>;
 
     /// Asks to cancel tasks: waiting ones become `Cancelled` at once, held ones get the request.
+    ///
+    /// **Contract**: handles the first `limit` of the named tasks, in order, or of the job's tasks by `task_id`. The
+    /// grace of a job that is gone is 30 s. A second request can only bring the deadline forward; the first reason stays.
     async fn cancel_tasks(&self, request: CancelTasks) -> Result<Cancelled>;
 
     /// The tasks with these ids, in order, live or from history; `None` for those that don't exist.
@@ -103,12 +155,13 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Live tasks that match the filter, by `task_id`.
     async fn list_tasks(&self, filter: &TaskFilter, page: &PageRequest) -> Result<Page<Task>>;
 
-    /// How many live tasks there are, by lane and state, and since when the oldest waits.
+    /// How many live tasks there are, by lane and state (in this order; none with 0), and since when the oldest waits.
     ///
     /// **Contract**: may be up to a second old, and must not slow claims.
     async fn task_counts(&self) -> Result<Vec<TaskCount>>;
 
-    /// Begins a workflow run with its first tasks, unless the id exists.
+    /// Begins a workflow run with its first tasks, unless the id exists. Tasks are inserted as by
+    /// [`insert_tasks`](Self::insert_tasks).
     async fn insert_run(&self, run: NewRun) -> Result<InsertRunOutcome>;
 
     /// A workflow run with what its steps reported and nobody has consumed yet.
@@ -157,7 +210,8 @@ pub struct Promoted {
     pub cancelling: Vec<TaskId>,
     /// Whether more can move on at once.
     pub more: bool,
-    /// When the next task comes due or may pass by its rate, if known.
+    /// A hint when to come back: the earliest due time later than now of any `Scheduled` or `Blocked` task, or the
+    /// instant from which a rate lets the next one pass, if that is earlier.
     pub next_due_time: Option<Timestamp>,
 }
 
@@ -176,8 +230,8 @@ pub struct ClaimRequest {
     pub limit: usize,
     /// How many tasks the holder may hold afterwards. For claims on behalf of others.
     pub max_held: Option<usize>,
-    /// The instant after which a message about this lease must not start anything; for claims on behalf of others. An
-    /// executor that doesn't name the tasks later than that gets them taken back.
+    /// The instant, in the store's time, after which a message about this lease must not start anything; for claims on
+    /// behalf of others. An executor that doesn't name the tasks later than that gets them taken back.
     pub start_before: Option<Timestamp>,
     /// The present time.
     pub now: Timestamp,
@@ -259,13 +313,14 @@ pub struct Alive {
     pub now: Timestamp,
     /// How it stands, by order of people.
     pub status: ExecutorStatus,
-    /// Tasks that it holds and that are to be cancelled.
+    /// Tasks that it holds and that are to be cancelled, by `task_id`.
     pub cancel: Vec<TaskId>,
-    /// Tasks under its leases that it didn't name: the claim's or dispatch's message was lost. For a remote executor
-    /// only after their `start_before`. The receiver gives them back by a settlement, unless it is about to learn of
-    /// them.
+    /// Tasks under its leases that it didn't name, with token and attempt: the claim's or dispatch's message was lost.
+    /// Those of a lease with a `start_before` only after it. By (token, `task_id`). The receiver gives them back by a
+    /// settlement, unless it is about to learn of them.
     pub unnamed: Vec<(TaskId, FencingToken, u32)>,
-    /// Tasks that it named and that are no longer its own: they were settled, or taken back.
+    /// Tasks that it named one by one and that are no longer its own under that token: they were settled, or taken
+    /// back; in the order named. Always empty for [`Held::Leases`].
     pub lost: Vec<(TaskId, FencingToken)>,
 }
 
