@@ -1,1 +1,7 @@
-//! To be.
+//! Proof for jobcore and for what others build on it: conformance suites, faults on purpose, and comparison.
+//!
+//! - [`conformance`] says, case by case, what a backend must do, and runs the cases against any backend.
+//! - [`clock`] has a clock that a test sets.
+
+pub mod clock;
+pub mod conformance;
