@@ -16,6 +16,7 @@ use crate::overlap::OverlapPolicy;
 use crate::placement::Placement;
 use crate::retry::RetryPolicy;
 use crate::schedule::Schedule;
+use crate::shell::ShellCommand;
 use crate::time::Timestamp;
 
 /// What carries a job out. The numbers are the codes in column `type`.
@@ -252,6 +253,9 @@ impl JobDefinition {
             ));
         }
         Capability::needed_by(&self.command)?;
+        if self.command.kind == JobKind::Shell {
+            ShellCommand::of_job(&self.command)?;
+        }
         if self.timeout == Some(Duration::ZERO) {
             return Err(Error::invalid(
                 "timeout",

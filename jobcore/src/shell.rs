@@ -1,8 +1,8 @@
 //! Shell commands that never outlive their executor, even if that is killed with SIGKILL.
 //!
-//! [`run`] carries out one [`ShellCommand`] in a process group of its own, with limits, a private working directory
-//! and a clean environment, streams its output, and stops it when it is cancelled, its deadline comes or its lease
-//! runs out.
+//! [`ShellExecutor`] carries out jobs of kind `shell` by [`run`], which an application may use by itself too: it takes
+//! a [`ShellCommand`], runs it in a process group of its own, with limits, a private working directory and a clean
+//! environment, streams its output, and stops it when it is cancelled, its deadline comes or its lease runs out.
 //!
 //! ```text
 //!  this process ── orders: a pipe, closed by our end ──▶ watcher (/bin/sh, leads the group) ── kills the group
@@ -42,6 +42,7 @@ mod capture;
 mod command;
 mod directory;
 mod environment;
+mod executor;
 mod limits;
 mod output;
 mod run;
@@ -55,6 +56,7 @@ pub use command::{
 };
 pub use directory::WorkRoot;
 pub use environment::InheritEnv;
+pub use executor::ShellExecutor;
 pub use limits::ShellLimits;
 pub use output::{MAX_CHUNK_BYTES, OutputSink};
 pub use run::{ShellEnd, ShellReport, ShellRequest, run};

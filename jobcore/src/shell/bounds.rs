@@ -68,7 +68,8 @@ impl Bounds<'_> {
             biased;
             () = self.lease_within(self.grace.min(LEASE_GRACE)) => StopReason::LeaseLost,
             () = deadline => StopReason::TimedOut,
-            () = self.cancellation.cancelled() => StopReason::Cancelled,
+            // At a deadline the node cancels as well, and may be the first to notice.
+            () = self.cancellation.cancelled() => self.passed().unwrap_or(StopReason::Cancelled),
         }
     }
 

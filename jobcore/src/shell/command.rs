@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::environment::InheritEnv;
 use super::limits::ShellLimits;
 use crate::error::{Error, Result};
+use crate::job::Command;
+use crate::json::Json;
 
-/// The longest command line in bytes. Linux takes 128 KiB for one argument.
-pub const MAX_COMMAND_BYTES: usize = 65_535;
+/// The longest command line in bytes: what a job holds. Linux takes 128 KiB for one argument.
+pub const MAX_COMMAND_BYTES: usize = Command::MAX_LENGTH;
 /// The longest value of an environment variable in bytes.
 pub const MAX_VALUE_BYTES: usize = 65_535;
 /// The largest environment that a command may bring along, names and values, in bytes.
@@ -78,6 +80,26 @@ impl ShellCommand {
         }
     }
 
+    /// The command of a shell job, checked.
+    ///
+    /// # Errors
+    /// `InvalidInput`, naming the field and what would be right.
+    pub fn of_job(job: &Command) -> Result<Self> {
+        let options = if job.options.is_null() {
+            ShellOptions::default()
+        } else {
+            job.options
+                .decode()
+                .map_err(|error| Error::invalid("options", error))?
+        };
+        let command = Self {
+            command: job.command.clone(),
+            options,
+        };
+        command.validate()?;
+        Ok(command)
+    }
+
     /// Checks every field against its range.
     ///
     /// # Errors
@@ -112,13 +134,13 @@ impl ShellOptions {
         self.limits.validate()?;
         if self.output_cap_bytes > MAX_OUTPUT_CAP_BYTES {
             return Err(Error::invalid(
-                "output_cap_bytes",
+                "options.output_cap_bytes",
                 format_args!("must be at most {MAX_OUTPUT_CAP_BYTES}"),
             ));
         }
         if self.grace > MAX_GRACE {
             return Err(Error::invalid(
-                "grace",
+                "options.grace",
                 format_args!("must be at most {} seconds", MAX_GRACE.as_secs()),
             ));
         }
@@ -144,7 +166,7 @@ fn check_command(command: &str) -> Result<()> {
 fn check_environment(env: &BTreeMap<String, String>) -> Result<()> {
     let mut bytes = 0;
     for (name, value) in env {
-        let field = format!("env.{name}");
+        let field = format!("options.env.{name}");
         if name.is_empty() || name.contains(['=', '\0']) {
             return Err(Error::invalid(
                 &field,
@@ -176,9 +198,27 @@ fn check_directory(path: &Path) -> Result<()> {
         Ok(())
     } else {
         Err(Error::invalid(
-            "working_dir",
+            "options.working_dir",
             format_args!("`{}` must be an absolute path", path.display()),
         ))
+    }
+}
+
+impl TryFrom<ShellCommand> for Command {
+    type Error = Error;
+
+    /// The command as a job has it.
+    fn try_from(command: ShellCommand) -> Result<Self> {
+        command.validate()?;
+        let options = if command.options == ShellOptions::default() {
+            Json::NULL
+        } else {
+            Json::encode(&command.options)?
+        };
+        Ok(Self {
+            options,
+            ..Self::shell(command.command)
+        })
     }
 }
 
@@ -193,10 +233,10 @@ impl fmt::Debug for ShellOptions {
         f.debug_struct("ShellOptions")
             .field("env", &self.env.keys())
             .field("inherit_env", &self.inherit_env)
-            .field("working_dir", &self.working_dir)
+            .field("options.working_dir", &self.working_dir)
             .field("limits", &self.limits)
-            .field("output_cap_bytes", &self.output_cap_bytes)
-            .field("grace", &self.grace)
+            .field("options.output_cap_bytes", &self.output_cap_bytes)
+            .field("options.grace", &self.grace)
             .finish()
     }
 }
@@ -219,13 +259,17 @@ mod tests {
     fn errors_name_the_field() {
         assert!(refused(|c| c.command = " \n".into()).starts_with("command: "));
         assert!(refused(|c| c.command = "x".repeat(MAX_COMMAND_BYTES + 1)).starts_with("command: "));
-        assert!(refused_name("A=B").starts_with("env.A=B: "));
-        assert!(refused_name("JOBCORE_X").starts_with("env.JOBCORE_X: "));
-        assert!(refused(|c| c.options.working_dir = Some("tmp".into())).starts_with("working_dir: "));
-        assert!(refused(|c| c.options.limits.open_files = Some(1)).starts_with("limits.open_files: "));
-        assert!(refused(|c| c.options.limits.nice = 20).starts_with("limits.nice: "));
-        assert!(refused(|c| c.options.output_cap_bytes = usize::MAX).starts_with("output_cap_bytes: "));
-        assert!(refused(|c| c.options.grace = Duration::MAX).starts_with("grace: "));
+        assert!(refused_name("A=B").starts_with("options.env.A=B: "));
+        assert!(refused_name("JOBCORE_X").starts_with("options.env.JOBCORE_X: "));
+        assert!(refused(|c| c.options.working_dir = Some("tmp".into())).starts_with("options.working_dir: "));
+        assert!(
+            refused(|c| c.options.limits.open_files = Some(1)).starts_with("options.limits.open_files: ")
+        );
+        assert!(refused(|c| c.options.limits.nice = 20).starts_with("options.limits.nice: "));
+        assert!(
+            refused(|c| c.options.output_cap_bytes = usize::MAX).starts_with("options.output_cap_bytes: ")
+        );
+        assert!(refused(|c| c.options.grace = Duration::MAX).starts_with("options.grace: "));
     }
 
     #[test]
@@ -242,6 +286,15 @@ mod tests {
         );
         let error = serde_json::from_str::<ShellOptions>(r#"{"limits":{"cpu":1}}"#).unwrap_err();
         assert!(error.to_string().contains("cpu_seconds"), "{error}");
+    }
+
+    #[test]
+    fn a_job_keeps_the_command() {
+        let mut command = ShellCommand::new("make");
+        assert!(Command::try_from(command.clone()).unwrap().options.is_null());
+        command.options.limits.nice = 3;
+        let job = Command::try_from(command.clone()).unwrap();
+        assert_eq!(ShellCommand::of_job(&job).unwrap(), command);
     }
 
     #[test]

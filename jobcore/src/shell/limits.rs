@@ -54,14 +54,14 @@ impl ShellLimits {
     /// `InvalidInput`, naming the field and its least value.
     pub fn validate(&self) -> Result<()> {
         let least = [
-            ("limits.cpu_seconds", self.cpu_seconds, 1),
+            ("options.limits.cpu_seconds", self.cpu_seconds, 1),
             (
-                "limits.address_space_bytes",
+                "options.limits.address_space_bytes",
                 self.address_space_bytes,
                 MIN_ADDRESS_SPACE,
             ),
-            ("limits.open_files", self.open_files, MIN_OPEN_FILES),
-            ("limits.processes", self.processes, 1),
+            ("options.limits.open_files", self.open_files, MIN_OPEN_FILES),
+            ("options.limits.processes", self.processes, 1),
         ];
         for (field, value, least) in least {
             if value.is_some_and(|value| value < least) {
@@ -69,7 +69,7 @@ impl ShellLimits {
             }
         }
         if self.nice > 19 {
-            return Err(Error::invalid("limits.nice", "must be 0 to 19"));
+            return Err(Error::invalid("options.limits.nice", "must be 0 to 19"));
         }
         Ok(())
     }

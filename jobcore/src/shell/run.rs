@@ -158,7 +158,7 @@ fn not_started(error: std::io::Error, directory: &Path) -> Error {
     let error_kind = error.kind();
     let failed = if !directory.is_dir() {
         Error::invalid(
-            "working_dir",
+            "options.working_dir",
             format_args!("`{}` is no directory here", directory.display()),
         )
     } else if error_kind == std::io::ErrorKind::ArgumentListTooLong {

@@ -206,7 +206,9 @@ async fn a_missing_directory_is_bad_input() {
     let error = run(place.request(&command)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(
-        error.to_string().contains("working_dir: `/no/such/directory`"),
+        error
+            .to_string()
+            .contains("options.working_dir: `/no/such/directory`"),
         "{error}"
     );
 }
