@@ -360,12 +360,12 @@ mod tests {
             Arc::clone(&report),
             None,
         );
-        let term = Duration::from_millis(800);
+        let term = Duration::from_secs(2);
         let start = cx.clock().now();
         *report.lease_until.lock() = Some(start + term);
         let renew = async {
-            for _ in 0..6 {
-                tokio::time::sleep(term / 4).await;
+            for _ in 0..8 {
+                tokio::time::sleep(term / 8).await;
                 *report.lease_until.lock() = Some(cx.clock().now() + term);
             }
         };
