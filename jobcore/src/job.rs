@@ -275,6 +275,9 @@ impl JobDefinition {
             check_name("labels", key, RESERVED)?;
             check_name("labels", value, RESERVED)?;
         }
+        if let Some(schedule) = &self.schedule {
+            schedule.validate()?;
+        }
         self.retry.validate()?;
         self.placement.validate()?;
         self.limit.as_ref().map_or(Ok(()), KeyLimit::validate)
