@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod clock;
 pub mod coordinator;
+pub mod docs;
 mod duration;
 pub mod engine;
 pub mod error;
