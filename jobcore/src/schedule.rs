@@ -41,7 +41,7 @@
 //! The other rules are `{"every": "5m"}` (fixed rate), `{"every_after": "5m"}` (fixed delay) and
 //! `{"once": "2026-03-28T09:00:00Z"}`. A cron rule without further wishes may be just `{"cron": "0 9 * * *"}`.
 //! Durations are texts with the units `w d h m s ms us`, or seconds as a JSON number, as which they are written back.
-//! Everything but the rule may be left out; an unknown name is refused, and so is a schedule that never fires.
+//! Everything but the rule may be left out; an unknown name is refused.
 //!
 //! # Invariants
 //!
@@ -255,12 +255,21 @@ impl Schedule {
         self
     }
 
-    /// Refuses what the other methods can't see alone.
+    /// Refuses what the other methods can't see alone. An engine calls it when a job is saved.
+    ///
+    /// It doesn't look at today: a schedule whose last fire is over is valid, and `next_after` gives `None`.
     ///
     /// **Errors.** `InvalidInput` for an interval below [`MIN_INTERVAL`], an end before the start, and a schedule
-    /// that never fires between its bounds, outside its calendar. Reading from JSON includes this check. It doesn't
-    /// look at today: a schedule whose last fire is over is valid, and `next_after` gives `None`.
+    /// that never fires between its bounds, outside its calendar.
     pub fn validate(&self) -> Result<()> {
+        self.check_settings()?;
+        let ever = self.next_after(Timestamp::MIN, Timestamp::MIN).is_some();
+        if ever { Ok(()) } else { Err(self.never_fires()) }
+    }
+
+    /// The part of [`validate`](Self::validate) that reading from JSON includes. Whether a schedule fires may depend
+    /// on the zone data, and what was saved must stay readable under later ones.
+    fn check_settings(&self) -> Result<()> {
         if let OwnedRule::Every(interval) | OwnedRule::EveryAfter(interval) = self.rule
             && interval < MIN_INTERVAL
         {
@@ -277,8 +286,7 @@ impl Schedule {
                 format_args!("{end} is before start_time {start}"),
             ));
         }
-        let ever = self.next_after(Timestamp::MIN, Timestamp::MIN).is_some();
-        if ever { Ok(()) } else { Err(self.never_fires()) }
+        Ok(())
     }
 
     fn never_fires(&self) -> Error {

@@ -109,7 +109,7 @@ impl TryFrom<ScheduleText> for Schedule {
         if let Some(calendar) = text.excluding {
             schedule = schedule.excluding(calendar);
         }
-        schedule.validate()?;
+        schedule.check_settings()?;
         Ok(schedule)
     }
 }

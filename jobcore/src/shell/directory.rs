@@ -122,7 +122,8 @@ impl Drop for WorkDirectory {
 }
 
 fn make_private(path: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(path)
+    // With its root, if somebody has tidied that away.
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Removes a directory. What can't be removed, such as files of another user, stays and is reported.

@@ -140,16 +140,16 @@ async fn nothing_is_started_when_it_is_too_late() {
 #[tokio::test]
 async fn a_renewed_lease_lets_the_command_finish() {
     let place = Place::new();
-    let term = Duration::from_secs(1);
+    let term = Duration::from_secs(2);
     let (lease, holds) = watch::channel(place.clock.now() + term);
     let renew = async {
-        for _ in 0..20 {
+        for _ in 0..16 {
             tokio::time::sleep(term / 10).await;
             let _ = lease.send(place.clock.now() + term);
         }
         std::future::pending::<()>().await;
     };
-    let command = ShellCommand::new("sleep 1.8; echo done");
+    let command = ShellCommand::new("sleep 2.8; echo done");
     let report = tokio::select! {
         report = place.run_leased(&command, holds) => report,
         () = renew => unreachable!(),

@@ -78,8 +78,8 @@ fn mistakes_are_named() {
             "`Sunday` is no weekday",
         ),
         (
-            json!({"cron": "0 9 * * SAT", "excluding": {"weekdays": ["SAT"]}}),
-            "every fire time is excluded",
+            json!({"every": "5m", "start_time": "2026-01-02T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"}),
+            "is before start_time",
         ),
     ] {
         let error = from_value::<Schedule>(written.clone()).unwrap_err().to_string();
@@ -103,4 +103,13 @@ fn a_schedule_in_a_log_line_says_what_it_is() {
     ] {
         assert_eq!(from_value::<Schedule>(written).unwrap().to_string(), line);
     }
+}
+
+/// New zone data may take a schedule its only fire; its job must still be found to be mended.
+#[test]
+fn a_schedule_that_no_longer_fires_can_be_read_but_not_saved() {
+    let written =
+        json!({"cron": {"expression": "0 30 2 29 3 ? 2026", "time_zone": "Europe/Berlin", "gap": "skip"}});
+    let schedule: Schedule = from_value(written).unwrap();
+    assert!(schedule.validate().is_err());
 }

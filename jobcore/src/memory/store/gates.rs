@@ -1,0 +1,141 @@
+//! Gates: what is live behind each, and what waits there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::state::DueSet;
+use super::tasks::Slot;
+use crate::gate::{GateKey, GatePolicy};
+use crate::task::{Task, TaskState};
+use crate::time::Timestamp;
+
+/// A gate that live tasks name, or whose rate still remembers the last one.
+#[derive(Debug, Default)]
+pub(super) struct GateEntry {
+    pub(super) policy: GatePolicy,
+    pub(super) arrival_time: Option<Timestamp>,
+    /// How many live tasks name it.
+    tasks: usize,
+    /// How many of them count against the limit.
+    pub(super) live: u32,
+    /// Those that passed.
+    pub(super) occupants: BTreeSet<Slot>,
+    /// `Blocked` tasks that were due when somebody looked.
+    pub(super) waiting: DueSet,
+}
+
+/// All gates.
+#[derive(Debug, Default)]
+pub(super) struct Gates {
+    by_key: BTreeMap<GateKey, GateEntry>,
+    /// Gates without tasks, kept for their arrival time.
+    idle: BTreeSet<GateKey>,
+}
+
+impl Gates {
+    /// Counts a new task in, whose policy is the gate's from now on.
+    pub(super) fn enter(&mut self, key: &GateKey, policy: &GatePolicy) {
+        self.idle.remove(key);
+        let entry = self.by_key.entry(key.clone()).or_default();
+        entry.policy = policy.clone();
+        entry.tasks += 1;
+    }
+
+    /// Counts a task out that is final.
+    pub(super) fn leave(&mut self, key: &GateKey, now: Timestamp) {
+        let Some(entry) = self.by_key.get_mut(key) else {
+            return;
+        };
+        entry.tasks -= 1;
+        if entry.tasks > 0 {
+            return;
+        }
+        if entry.arrival_time.is_some_and(|arrival_time| arrival_time > now) {
+            self.idle.insert(key.clone());
+        } else {
+            self.by_key.remove(key);
+        }
+    }
+
+    /// Forgets gates that nothing names and whose rate is quiet again.
+    pub(super) fn forget_idle(&mut self, now: Timestamp) {
+        let by_key = &mut self.by_key;
+        self.idle.retain(|key| {
+            let quiet = by_key
+                .get(key)
+                .and_then(|entry| entry.arrival_time)
+                .is_none_or(|arrival_time| arrival_time <= now);
+            if quiet {
+                by_key.remove(key);
+            }
+            !quiet
+        });
+    }
+
+    /// Counts a task at its gates as its state says.
+    pub(super) fn count(&mut self, task: &Task, slot: Slot) {
+        for key in &task.gates {
+            if let Some(entry) = self.by_key.get_mut(key) {
+                entry.live += u32::from(is_counted(task));
+                if task.passed {
+                    entry.occupants.insert(slot);
+                }
+            }
+        }
+    }
+
+    /// Takes back what [`count`](Self::count) did, before the task changes.
+    pub(super) fn uncount(&mut self, task: &Task, slot: Slot) {
+        for key in &task.gates {
+            if let Some(entry) = self.by_key.get_mut(key) {
+                entry.live -= u32::from(is_counted(task));
+                entry.occupants.remove(&slot);
+            }
+        }
+    }
+
+    /// Adds a due `Blocked` task to those that wait.
+    pub(super) fn wait(&mut self, task: &Task, slot: Slot) {
+        for key in &task.gates {
+            if let Some(entry) = self.by_key.get_mut(key) {
+                entry.waiting.insert((task.due_time, task.task_id.clone()), slot);
+            }
+        }
+    }
+
+    /// Takes a task from those that wait.
+    pub(super) fn stop_waiting(&mut self, task: &Task) {
+        for key in &task.gates {
+            if let Some(entry) = self.by_key.get_mut(key) {
+                entry.waiting.remove(&(task.due_time, task.task_id.clone()));
+            }
+        }
+    }
+
+    pub(super) fn get(&self, key: &GateKey) -> Option<&GateEntry> {
+        self.by_key.get(key)
+    }
+
+    pub(super) fn arrive(&mut self, key: &GateKey, arrival_time: Timestamp) {
+        if let Some(entry) = self.by_key.get_mut(key) {
+            entry.arrival_time = Some(arrival_time);
+        }
+    }
+
+    /// The gates where something waits.
+    pub(super) fn waited_at(&self) -> Vec<GateKey> {
+        let waited = self.by_key.iter().filter(|(_, entry)| !entry.waiting.is_empty());
+        waited.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Whether a task waits at the gate that is due at `now`.
+    pub(super) fn is_waited_at(&self, key: &GateKey, now: Timestamp) -> bool {
+        self.get(key)
+            .and_then(|entry| entry.waiting.first_key_value())
+            .is_some_and(|((due_time, _), _)| *due_time <= now)
+    }
+}
+
+/// Whether a task counts against the limits of its gates.
+fn is_counted(task: &Task) -> bool {
+    task.state.is_live() || (task.state == TaskState::Scheduled && task.passed)
+}

@@ -1,0 +1,298 @@
+//! Promotion: what is due becomes ready, and gates let pass what they may.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::state::{State, clamp};
+use super::tasks::Slot;
+use crate::engine::gate::{Candidate, GateState, Occupant, Plan, SKIPPED, SUPERSEDED, Step, plan};
+use crate::engine::settle::JOB_DELETED;
+use crate::gate::GateKey;
+use crate::id::TaskId;
+use crate::store::{Decision, DecisionKind, PromoteRequest, Promoted};
+use crate::task::{Rank, Task, TaskState};
+use crate::time::Timestamp;
+
+impl State {
+    pub(super) fn promote(&mut self, request: PromoteRequest) -> Promoted {
+        let mut promotion = Promotion {
+            now: request.now,
+            left: clamp(request.limit),
+            promoted: Promoted::default(),
+            next: None,
+        };
+        self.ripen(request.now);
+        let gates = match request.gates {
+            Some(gates) => gates,
+            None => {
+                self.promote_due(&mut promotion);
+                self.gates.forget_idle(request.now);
+                self.gates.waited_at()
+            }
+        };
+        self.pass_gates(gates, &mut promotion);
+        let Promotion {
+            now,
+            next,
+            mut promoted,
+            ..
+        } = promotion;
+        let waits = [&self.scheduled, &self.delayed].map(|set| {
+            set.range((now, TaskId::from_stored(""))..)
+                .map(|((due_time, _), _)| *due_time)
+                .find(|due_time| *due_time > now)
+        });
+        promoted.next_due_time = waits.into_iter().flatten().chain(next).min();
+        promoted
+    }
+
+    /// Moves `Blocked` tasks that came due to their gates.
+    fn ripen(&mut self, now: Timestamp) {
+        while let Some(first) = self.delayed.first_entry() {
+            if first.key().0 > now {
+                break;
+            }
+            let slot = first.remove();
+            self.gates.wait(self.tasks.task(slot), slot);
+        }
+    }
+
+    /// Those of `keys` behind which something waits that is due, each once.
+    pub(super) fn waited_at(&mut self, keys: Vec<GateKey>, now: Timestamp) -> Vec<GateKey> {
+        if keys.is_empty() {
+            return keys;
+        }
+        self.ripen(now);
+        let keys: BTreeSet<GateKey> = keys.into_iter().collect();
+        keys.into_iter()
+            .filter(|key| self.gates.is_waited_at(key, now))
+            .collect()
+    }
+
+    fn promote_due(&mut self, promotion: &mut Promotion) {
+        while let Some(((due_time, _), slot)) = self.scheduled.first_key_value() {
+            if *due_time > promotion.now {
+                return;
+            }
+            if promotion.left == 0 {
+                promotion.promoted.more = true;
+                return;
+            }
+            let slot = *slot;
+            promotion.left -= 1;
+            if self.job_of(slot).is_none() {
+                self.finish_here(slot, TaskState::Cancelled, JOB_DELETED, promotion);
+                continue;
+            }
+            self.detach(slot);
+            self.tasks.task_mut(slot).state = TaskState::Ready;
+            self.attach(slot);
+            promotion.promoted.ready += 1;
+        }
+    }
+
+    /// Plans what is concerned by `gates`, and carries the plan out.
+    fn pass_gates(&mut self, gates: Vec<GateKey>, promotion: &mut Promotion) {
+        let (keys, mut slots) = self.connected(gates, promotion.now);
+        slots.retain(|slot| self.settle_deleted(*slot, promotion));
+        if slots.is_empty() {
+            return;
+        }
+        if promotion.left == 0 {
+            promotion.promoted.more = true;
+            return;
+        }
+        let view = self.view(&keys);
+        let mut candidates: HashMap<TaskId, (Slot, Candidate)> = HashMap::with_capacity(slots.len());
+        for slot in slots {
+            let task = self.tasks.task(slot);
+            candidates.insert(task.task_id.clone(), (slot, candidate(task)));
+        }
+        let all: Vec<Candidate> = candidates
+            .values()
+            .map(|(_, candidate)| candidate.clone())
+            .collect();
+        let mut plan_of_all = plan(&view, &all, promotion.now);
+        if moves(&plan_of_all) > promotion.left {
+            promotion.promoted.more = true;
+            let some = first_moved(&plan_of_all, &candidates, promotion.left);
+            plan_of_all = plan(&view, &some, promotion.now);
+        }
+        self.carry_out(plan_of_all, promotion);
+    }
+
+    /// Settles a candidate whose job is gone; says whether it is one still.
+    fn settle_deleted(&mut self, slot: Slot, promotion: &mut Promotion) -> bool {
+        if self.job_of(slot).is_some() {
+            return true;
+        }
+        if promotion.left == 0 {
+            promotion.promoted.more = true;
+            return false;
+        }
+        promotion.left -= 1;
+        self.finish_here(slot, TaskState::Cancelled, JOB_DELETED, promotion);
+        false
+    }
+
+    /// All gates connected with `gates` by tasks that wait behind both, and those tasks.
+    fn connected(&self, gates: Vec<GateKey>, now: Timestamp) -> (BTreeSet<GateKey>, BTreeSet<Slot>) {
+        let mut keys = BTreeSet::new();
+        let mut slots = BTreeSet::new();
+        let mut open = gates;
+        while let Some(key) = open.pop() {
+            let Some(entry) = self.gates.get(&key) else {
+                continue;
+            };
+            if !keys.insert(key) {
+                continue;
+            }
+            for slot in entry.waiting.values() {
+                let task = self.tasks.task(*slot);
+                if task.due_time <= now && slots.insert(*slot) {
+                    open.extend(task.gates.iter().filter(|key| !keys.contains(*key)).cloned());
+                }
+            }
+        }
+        (keys, slots)
+    }
+
+    fn view(&self, keys: &BTreeSet<GateKey>) -> BTreeMap<GateKey, GateState> {
+        let entries = keys
+            .iter()
+            .filter_map(|key| Some((key.clone(), self.gates.get(key)?)));
+        entries
+            .map(|(key, entry)| {
+                let state = GateState {
+                    policy: entry.policy.clone(),
+                    arrival_time: entry.arrival_time,
+                    live: entry.live,
+                    occupants: entry.occupants.iter().map(|slot| self.occupant(*slot)).collect(),
+                };
+                (key, state)
+            })
+            .collect()
+    }
+
+    fn occupant(&self, slot: Slot) -> Occupant {
+        let task = self.tasks.task(slot);
+        Occupant {
+            task_id: task.task_id.clone(),
+            held: task.state.is_held(),
+            cancelling: task.cancel.is_some(),
+        }
+    }
+
+    fn carry_out(&mut self, plan: Plan, promotion: &mut Promotion) {
+        for (key, arrival_time) in &plan.arrival_times {
+            self.gates.arrive(key, *arrival_time);
+        }
+        for (task_id, step) in plan.steps {
+            let Some(slot) = self.tasks.live_slot(&task_id) else {
+                continue;
+            };
+            match step {
+                Step::Pass { due_time } => self.pass(slot, due_time, promotion),
+                Step::Wait { until } => promotion.look_again(until),
+                Step::Skip => {
+                    self.decide(slot, DecisionKind::OverlapSkipped, SKIPPED, promotion.now);
+                    self.finish_here(slot, TaskState::Skipped, SKIPPED, promotion);
+                }
+                Step::Cancel => {
+                    self.decide(slot, DecisionKind::OverlapCancelled, SUPERSEDED, promotion.now);
+                    self.finish_here(slot, TaskState::Cancelled, SUPERSEDED, promotion);
+                }
+                Step::RequestCancel => {
+                    self.decide(slot, DecisionKind::OverlapCancelled, SUPERSEDED, promotion.now);
+                    self.request_cancel(slot, SUPERSEDED, None, promotion.now);
+                    promotion.promoted.cancelling.push(task_id);
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, slot: Slot, due_time: Timestamp, promotion: &mut Promotion) {
+        self.detach(slot);
+        let task = self.tasks.task_mut(slot);
+        task.passed = true;
+        if due_time > promotion.now {
+            task.state = TaskState::Scheduled;
+            task.due_time = due_time;
+            task.rank = Rank::new(due_time, task.priority);
+        } else {
+            task.state = TaskState::Ready;
+            promotion.promoted.ready += 1;
+        }
+        self.attach(slot);
+    }
+
+    fn finish_here(&mut self, slot: Slot, state: TaskState, reason: &str, promotion: &mut Promotion) {
+        let task = self.tasks.task(slot);
+        let settled = (task.task_id.clone(), task.job_id.clone(), state);
+        promotion.promoted.settled.push(settled);
+        self.finish_waiting(slot, state, reason, promotion.now);
+    }
+
+    fn decide(&mut self, slot: Slot, kind: DecisionKind, reason: &str, now: Timestamp) {
+        let task = self.tasks.task(slot);
+        self.history.decide(Decision {
+            job_id: task.job_id.clone(),
+            scheduled_for: task.scheduled_for,
+            count: 1,
+            task_id: Some(task.task_id.clone()),
+            kind,
+            decision_time: now,
+            reason: reason.to_owned(),
+        });
+    }
+}
+
+/// A promotion on its way.
+struct Promotion {
+    now: Timestamp,
+    /// How many tasks may still be moved.
+    left: usize,
+    promoted: Promoted,
+    /// When a rate lets the next one pass.
+    next: Option<Timestamp>,
+}
+
+impl Promotion {
+    fn look_again(&mut self, until: Option<Timestamp>) {
+        self.next = self.next.into_iter().chain(until).min();
+    }
+}
+
+fn candidate(task: &Task) -> Candidate {
+    Candidate {
+        task_id: task.task_id.clone(),
+        gates: task.gates.clone(),
+        passed: task.passed,
+        due_time: task.due_time,
+        rank: task.rank,
+        create_time: task.create_time,
+    }
+}
+
+const fn is_move(step: &Step) -> bool {
+    matches!(step, Step::Pass { .. } | Step::Skip | Step::Cancel)
+}
+
+fn moves(plan: &Plan) -> usize {
+    plan.steps.iter().filter(|(_, step)| is_move(step)).count()
+}
+
+/// The candidates up to the one that moves as the last within the limit.
+fn first_moved(plan: &Plan, candidates: &HashMap<TaskId, (Slot, Candidate)>, limit: usize) -> Vec<Candidate> {
+    let mut left = limit;
+    let mut some = Vec::new();
+    for (task_id, step) in &plan.steps {
+        if is_move(step) {
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+        }
+        some.extend(candidates.get(task_id).map(|(_, candidate)| candidate.clone()));
+    }
+    some
+}
