@@ -7,6 +7,8 @@ pub mod attempt;
 pub mod fire;
 pub mod gate;
 pub mod liveness;
+pub mod placement;
 pub mod recover;
+pub mod remote;
 pub mod settle;
 pub mod task;

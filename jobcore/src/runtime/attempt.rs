@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::crew::{Assigned, Crew};
-use super::node::Node;
+use super::node::{Node, StoreClock};
+use crate::clock::Clock;
 use crate::engine::attempt::{Ended, Ending, decide};
 use crate::executor::{ContextInner, Executor, Outcome, Output, TaskContext};
 use crate::handler::{HandlerError, panic_outcome};
@@ -31,6 +32,15 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) fn new(cx: TaskContext) -> Self {
+        Self {
+            fence: cx.fence().clone(),
+            cx,
+            finished: AtomicBool::new(false),
+            ending: Mutex::new(None),
+        }
+    }
+
     /// Asks the attempt to end, for this reason; it is dropped at `deadline` if it hasn't. The first reason holds, except
     /// that the deadline only ever moves forward.
     pub(crate) fn end(&self, reason: Ending, deadline: Timestamp) {
@@ -43,7 +53,8 @@ impl Running {
         self.cx.cancellation().cancel();
     }
 
-    fn ending(&self) -> Option<(Ending, Timestamp)> {
+    /// Why and by when it was asked to end.
+    pub(crate) fn ending(&self) -> Option<(Ending, Timestamp)> {
         *self.ending.lock()
     }
 
@@ -88,14 +99,10 @@ pub(crate) async fn carry_out(crew: &Arc<Crew>, assigned: Assigned) {
         metrics::histogram!(telemetry::TRIGGER_LAG)
             .record(start_time.since(claimed.task.due_time).as_secs_f64());
     }
-    let running = Arc::new(Running {
-        cx: context(crew, claimed, &fence, start_time),
-        fence,
-        finished: AtomicBool::new(false),
-        ending: Mutex::new(None),
-    });
+    let running = Arc::new(Running::new(context(crew, claimed, fence, start_time)));
     crew.starter.began(running.clone(), durable_start);
-    let outcome = execute(crew, &running).await;
+    let executor = crew.executor(running.job().definition.command.kind);
+    let outcome = execute(&node.clock, executor, &running).await;
     running.finished.store(true, std::sync::atomic::Ordering::Release);
     let settlement = settlement(node, &running, outcome, failures, start_time);
     crew.starter.ended(&running.fence.task_id, running.fence.token);
@@ -105,7 +112,7 @@ pub(crate) async fn carry_out(crew: &Arc<Crew>, assigned: Assigned) {
 fn context(
     crew: &Crew,
     claimed: crate::lease::ClaimedTask,
-    fence: &Fence,
+    fence: Fence,
     start_time: Timestamp,
 ) -> TaskContext {
     let task = claimed.task;
@@ -119,7 +126,7 @@ fn context(
         part: task.part,
         parts: task.parts,
         scheduled_for: task.scheduled_for,
-        fence: fence.clone(),
+        fence,
         start_time,
         deadline: definition.timeout.map(|timeout| start_time + timeout),
         checkpoint: task.checkpoint,
@@ -135,11 +142,14 @@ fn context(
 }
 
 /// Runs the executor until it answers, or until it may run no longer.
-async fn execute(crew: &Crew, running: &Running) -> Outcome {
-    let kind = running.job().definition.command.kind;
-    let Some(executor) = crew.executor(kind) else {
+pub(crate) async fn execute(
+    clock: &StoreClock,
+    executor: Option<&Arc<dyn Executor>>,
+    running: &Running,
+) -> Outcome {
+    let Some(executor) = executor else {
         // Lanes keep such tasks away; a profile that changed meanwhile doesn't.
-        let job_id = running.cx.job_id();
+        let (job_id, kind) = (running.cx.job_id(), running.job().definition.command.kind);
         return HandlerError::failure(format_args!(
             "job {job_id} is of kind {kind}, which this node can't carry out"
         ));
@@ -152,30 +162,31 @@ async fn execute(crew: &Crew, running: &Running) -> Outcome {
     tokio::select! {
         biased;
         answer = work => answer.unwrap_or_else(|panic| panic_outcome(&*panic)),
-        outcome = overdue(&crew.node, running, &**executor) => outcome,
+        outcome = overdue(clock, running, &**executor) => outcome,
     }
 }
 
 /// Returns when the attempt must be dropped: its time is up, or it was asked to end and didn't.
-async fn overdue(node: &Node, running: &Running, executor: &dyn Executor) -> Outcome {
+async fn overdue(clock: &StoreClock, running: &Running, executor: &dyn Executor) -> Outcome {
     let time_up = async {
         match running.cx.deadline() {
-            Some(deadline) => node.sleep_until(deadline).await,
+            Some(deadline) => clock.sleep_until(deadline).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         biased;
         () = running.cx.cancelled() => {}
-        () = time_up => running.end(Ending::Timeout, node.now() + executor.end_grace(running.job())),
+        () = time_up => running.end(Ending::Timeout, clock.now() + executor.end_grace(running.job())),
     }
     // The deadline may move forward meanwhile: look again now and then.
     while let Some((_, deadline)) = running.ending() {
-        let now = node.now();
+        let now = clock.now();
         if now >= deadline {
             break;
         }
-        node.sleep_until(deadline.min(now + Duration::from_millis(500)))
+        clock
+            .sleep_until(deadline.min(now + Duration::from_millis(500)))
             .await;
     }
     Outcome::Cancelled(Output {

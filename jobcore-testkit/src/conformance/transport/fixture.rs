@@ -16,7 +16,7 @@ use jobcore::store::JoinKey;
 use jobcore::task::Progress;
 use jobcore::transport::{
     Address, Batch, Beat, ExecutorTransport, Finished, HeartbeatMessage, Join, JoinMessage, Joined, LaneEnd,
-    RemoteRepeat, Report, ReportEvent, ReportLease, StartMode, TaskMessage, Transport,
+    RemoteRepeat, Report, ReportEvent, ReportLease, StartMode, Taking, TaskMessage, Transport,
 };
 
 use super::{TransportPlace, TransportUnderTest};
@@ -210,6 +210,7 @@ pub(crate) fn beat(holder: &Holder, sequence: u64) -> Beat {
         holder: holder.clone(),
         sequence,
         beat_time: at(5),
+        taking: Taking::Nothing,
         held: Some(vec![(task_id(1), FencingToken(9))]),
         resources: Some(json(r#"{"memory_mb":512}"#)),
     }
