@@ -101,9 +101,10 @@ pub trait TaskStore: Send + Sync + 'static {
     ///
     /// **Contract**: a task that becomes final leaves the live tasks and enters the history in the same transaction,
     /// with its attempt; one that is to be repeated waits again (behind its gates, where it has some). A settlement
-    /// that was recorded before under the same fence answers `AlreadySettled`: the task is final and its last holder
-    /// and token are the fence's, or there is an attempt of this task, number and token that ended otherwise than as
-    /// `Lost`. (Giving a task back twice without an attempt is `Fenced` the second time.) A stale fence changes nothing.
+    /// that was recorded before under the same fence answers `AlreadySettled`: if the task is final under the fence's
+    /// token, when its last holder is the fence's; else when there is an attempt of this task, number and token that
+    /// ended otherwise than as `Lost`. (Giving a task back twice without an attempt is `Fenced` the second time.) A
+    /// stale fence changes nothing.
     ///
     /// The attempt's record replaces the one that [`start`](Self::start) wrote. An attempt whose start was recorded and
     /// whose settlement brings no record becomes `Released` now. One that never began (no record, no recorded start)

@@ -99,9 +99,13 @@ impl State {
     fn repeated(&self, slot: Slot, fence: &Fence) -> SettleOutcome {
         let entry = self.tasks.entry(slot);
         let task = &entry.task;
-        let ended_it =
-            task.state.is_final() && task.token == fence.token && task.holder.as_ref() == Some(&fence.holder);
-        if ended_it || self.history.is_settled(entry.last_attempt, fence) {
+        let recorded = if task.state.is_final() && task.token == fence.token {
+            // What recovery ended has no holder, so that its attempt's own end counts as stale.
+            task.holder.as_ref() == Some(&fence.holder)
+        } else {
+            self.history.is_settled(entry.last_attempt, fence)
+        };
+        if recorded {
             SettleOutcome::AlreadySettled
         } else {
             SettleOutcome::Fenced
