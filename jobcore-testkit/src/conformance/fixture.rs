@@ -486,3 +486,26 @@ pub(crate) fn scheduled(name: &str) -> JobDefinition {
         ..definition(name)
     }
 }
+
+/// Reads a listing page by page, each at most so long, and checks that the pages have an end.
+macro_rules! pages {
+    ($limit:expr, |$page:ident| $read:expr) => {{
+        let (mut items, mut cursor) = (Vec::new(), None);
+        loop {
+            let $page = jobcore::store::PageRequest {
+                cursor,
+                limit: $limit,
+            };
+            let page = $read.await.expect("the page can be read");
+            assert!(page.items.len() <= $limit, "a page is longer than asked for");
+            items.extend(page.items);
+            assert!(items.len() <= 1_000, "the pages go in a circle");
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => break items,
+            }
+        }
+    }};
+}
+
+pub(crate) use pages;

@@ -5,19 +5,14 @@
 
 /// Turns a table into `CASES`.
 macro_rules! suite {
-    ([] $($rows:tt)+) => {
-        crate::conformance::table::suite! {
-            [crate::conformance::StoreUnderTest; crate::conformance::fixture::Fixture] $($rows)+
-        }
-    };
-    ([$tested:ty; $fixture:ty] $( $module:ident { $( $name:ident [$($method:ident),+] $claim:literal; )+ } )+) => {
+    ([] $( $module:ident { $( $name:ident [$($method:ident),+] $claim:literal; )+ } )+) => {
         /// The cases of this suite.
-        pub(crate) const CASES: &[crate::conformance::Case<$tested>] = &[ $( $( crate::conformance::Case {
+        pub(crate) const CASES: &[crate::conformance::Case] = &[ $( $( crate::conformance::Case {
             name: stringify!($name),
             methods: &[$(stringify!($method)),+],
             claim: $claim,
-            body: |tested| Box::pin(async move {
-                let fixture = <$fixture>::new(tested).await;
+            body: |store| Box::pin(async move {
+                let fixture = crate::conformance::fixture::Fixture::new(store).await;
                 $module::$name(&fixture).await;
             }),
         }, )+ )+ ];
@@ -31,7 +26,7 @@ pub(crate) use suite;
 #[macro_export]
 macro_rules! __case_tests {
     (
-        [$owner:ident::$suite:ident $factory:expr]
+        [$suite:ident $factory:expr]
         $( $module:ident { $( $name:ident [$($method:ident),+] $claim:literal; )+ } )+
     ) => {
         $( mod $module {
@@ -41,7 +36,7 @@ macro_rules! __case_tests {
                 #[doc = $claim]
                 #[test]
                 fn $name() {
-                    $crate::conformance::check($crate::conformance::$owner::$suite, stringify!($name), $factory);
+                    $crate::conformance::store::check($crate::conformance::store::$suite, stringify!($name), $factory);
                 }
             )+
         } )+

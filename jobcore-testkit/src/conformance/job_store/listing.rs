@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use jobcore::job::{Command, JobDefinition, JobKind};
-use jobcore::store::{Cursor, Expected, JobFilter, PageRequest, PauseState};
+use jobcore::store::{Expected, JobFilter, PauseState};
 
 use super::jobs::pause;
-use crate::conformance::fixture::{Fixture, definition, job_id};
+use crate::conformance::fixture::{Fixture, definition, job_id, pages};
 
 pub(super) async fn jobs_are_got_in_the_order_of_the_request(f: &Fixture) {
     let a = f.put("a", definition("a")).await;
@@ -25,18 +25,8 @@ fn labels<T: FromIterator<(String, String)>>(pairs: &[(&str, &str)]) -> T {
 }
 
 async fn listed(f: &Fixture, filter: &JobFilter, limit: usize) -> Vec<String> {
-    let (mut ids, mut cursor) = (Vec::new(), None::<Cursor>);
-    loop {
-        let page = PageRequest { cursor, limit };
-        let page = f.store.list_jobs(filter, &page).await.expect("list_jobs");
-        assert!(page.items.len() <= limit);
-        ids.extend(page.items.iter().map(|job| job.job_id.to_string()));
-        assert!(ids.len() <= 100, "the pages go in a circle: {ids:?}");
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => return ids,
-        }
-    }
+    let jobs = pages!(limit, |page| f.store.list_jobs(filter, &page));
+    jobs.iter().map(|job| job.job_id.to_string()).collect()
 }
 
 pub(super) async fn jobs_are_listed_by_id_page_by_page(f: &Fixture) {

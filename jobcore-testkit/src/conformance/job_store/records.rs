@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use jobcore::json::Json;
-use jobcore::store::{Cursor, Expected, PageRequest, PutRecord, PutRecordOutcome, Record};
+use jobcore::store::{Expected, PutRecord, PutRecordOutcome, Record};
 
-use crate::conformance::fixture::{Fixture, one};
+use crate::conformance::fixture::{Fixture, one, pages};
 
 fn write(f: &Fixture, key: &str, value: Option<i64>, expected: Expected) -> PutRecord {
     PutRecord {
@@ -132,20 +132,8 @@ pub(super) async fn records_of_a_namespace_are_listed_by_key(f: &Fixture) {
     };
     let _ = put(f, other).await;
     for limit in [1, 2, 5, 10] {
-        let (mut keys, mut cursor) = (Vec::new(), None::<Cursor>);
-        while keys.len() < 10 {
-            let page = PageRequest { cursor, limit };
-            let page = f
-                .store
-                .list_records("setting", &page)
-                .await
-                .expect("list_records");
-            keys.extend(page.items.into_iter().map(|record| record.key));
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
+        let records = pages!(limit, |page| f.store.list_records("setting", &page));
+        let keys: Vec<String> = records.into_iter().map(|record| record.key).collect();
         assert_eq!(keys, ["B", "a", "b", "c c", "d"], "in pages of {limit}");
     }
 }

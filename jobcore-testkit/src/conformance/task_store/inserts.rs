@@ -14,7 +14,7 @@ use jobcore::json::Json;
 use jobcore::store::InsertOutcome;
 use jobcore::task::{NewTask, Origin, Task, UniqueKey};
 
-use crate::conformance::fixture::{Fixture, job_id, lane, one, task_id};
+use crate::conformance::fixture::{Fixture, fences, job_id, lane, one, task_id};
 
 async fn insert(f: &Fixture, tasks: Vec<NewTask>) -> Vec<InsertOutcome> {
     f.store.insert_tasks(tasks, f.start).await.expect("insert_tasks")
@@ -96,6 +96,38 @@ pub(super) async fn an_id_twice_in_a_batch_is_inserted_once(f: &Fixture) {
     let outcomes = insert(f, vec![f.task("a"), second]).await;
     assert_eq!(outcomes, [InsertOutcome::Inserted, duplicate_of("a")]);
     assert_eq!(f.get("a").await.priority, 0);
+}
+
+pub(super) async fn an_occurrence_is_inserted_once_whatever_its_id(f: &Fixture) {
+    f.job().await;
+    let node = f.node("n").await;
+    let occurrence = |id: &str, part| NewTask {
+        scheduled_for: Some(f.at(-1)),
+        part,
+        parts: 2,
+        ..f.task(id)
+    };
+    let outcomes = insert(
+        f,
+        vec![occurrence("a", 0), occurrence("b", 0), occurrence("c", 1)],
+    )
+    .await;
+    assert_eq!(
+        outcomes,
+        [
+            InsertOutcome::Inserted,
+            duplicate_of("a"),
+            InsertOutcome::Inserted
+        ]
+    );
+    let lease = f.claim(&node, 1).await;
+    f.succeed(&fences(&lease)[0]).await;
+    assert_eq!(insert(f, vec![occurrence("d", 0)]).await, [duplicate_of("a")]);
+    let other_job = NewTask {
+        job_id: job_id("other"),
+        ..occurrence("e", 0)
+    };
+    assert_eq!(insert(f, vec![other_job]).await, [InsertOutcome::Inserted]);
 }
 
 pub(super) async fn inserts_are_answered_in_order_and_independently(f: &Fixture) {
