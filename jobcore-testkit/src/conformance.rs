@@ -15,13 +15,17 @@
 //! ```
 
 mod case;
+pub mod coordinator;
 mod fixture;
 mod history_store;
 mod job_store;
 pub mod store;
 mod table;
 mod task_store;
+pub mod transport;
 mod under_test;
 
+#[doc(hidden)]
+pub use case::check;
 pub use case::{Case, Failure, Report};
 pub use under_test::StoreUnderTest;

@@ -3,6 +3,12 @@
 //! Nothing here waits, reads a clock or does I/O: time and randomness are arguments. Stores and the runtime carry out
 //! what these functions return.
 
+pub mod attempt;
+pub mod fire;
 pub mod gate;
+pub mod liveness;
+pub mod placement;
 pub mod recover;
+pub mod remote;
 pub mod settle;
+pub mod task;

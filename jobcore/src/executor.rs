@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use crate::id::{ExecutorId, JobId, TaskId};
 use crate::job::{Job, OnLeaseLost};
 use crate::json::Json;
 use crate::lane::Capability;
-use crate::lease::FencingToken;
+use crate::lease::{Fence, FencingToken};
 use crate::task::Progress;
 use crate::time::Timestamp;
 
@@ -36,6 +37,12 @@ pub trait Executor: Send + Sync + 'static {
     ///
     /// **Errors**: none; what went wrong is the outcome. A panic becomes a failed attempt with its message.
     async fn execute(&self, cx: TaskContext) -> Outcome;
+
+    /// How long after its deadline an attempt may take to end in order, before its future is dropped. Default: not at
+    /// all, which is right where dropping is enough.
+    fn end_grace(&self, _job: &Job) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// What an attempt was asked to do, and the means to do it.
@@ -46,21 +53,20 @@ pub struct TaskContext {
 
 /// What a node gives an attempt.
 pub(crate) struct ContextInner {
-    pub(crate) task_id: TaskId,
+    pub(crate) fence: Fence,
     pub(crate) job: Arc<Job>,
     pub(crate) arguments: Json,
     pub(crate) attempt: u32,
     pub(crate) part: u32,
     pub(crate) parts: u32,
     pub(crate) scheduled_for: Option<Timestamp>,
-    pub(crate) executor_id: ExecutorId,
-    pub(crate) token: FencingToken,
     pub(crate) start_time: Timestamp,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) checkpoint: Option<Json>,
     pub(crate) cancellation: CancellationToken,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) reporter: Arc<dyn Reporter>,
+    pub(crate) log_sequence: AtomicU64,
 }
 
 /// Where an attempt's progress, logs and checkpoints go: to the store, or through a transport.
@@ -85,7 +91,7 @@ pub trait Reporter: Send + Sync + 'static {
 impl TaskContext {
     /// The task.
     pub fn task_id(&self) -> &TaskId {
-        &self.inner.task_id
+        &self.inner.fence.task_id
     }
 
     /// The job, as it was at the claim.
@@ -120,12 +126,22 @@ impl TaskContext {
 
     /// The executor node that carries it out.
     pub fn executor_id(&self) -> &ExecutorId {
-        &self.inner.executor_id
+        &self.inner.fence.holder.executor_id
     }
 
     /// The number to pass to whatever the handler writes to, so that a stale attempt can be refused there.
     pub fn fencing_token(&self) -> FencingToken {
-        self.inner.token
+        self.inner.fence.token
+    }
+
+    /// The lease under which the attempt writes.
+    pub(crate) fn fence(&self) -> &Fence {
+        &self.inner.fence
+    }
+
+    /// The number of the attempt's next log chunk.
+    pub(crate) fn next_log_sequence(&self) -> u64 {
+        self.inner.log_sequence.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The clock that goes with every instant of the context: the node's, corrected by the store's.
@@ -213,11 +229,14 @@ impl TaskContext {
     pub fn environment(&self) -> BTreeMap<String, String> {
         let inner = &self.inner;
         BTreeMap::from([
-            ("JOBCORE_TASK_ID".to_owned(), inner.task_id.to_string()),
+            ("JOBCORE_TASK_ID".to_owned(), inner.fence.task_id.to_string()),
             ("JOBCORE_JOB_ID".to_owned(), inner.job.job_id.to_string()),
             ("JOBCORE_ATTEMPT".to_owned(), inner.attempt.to_string()),
-            ("JOBCORE_FENCING_TOKEN".to_owned(), inner.token.to_string()),
-            ("JOBCORE_EXECUTOR_ID".to_owned(), inner.executor_id.to_string()),
+            ("JOBCORE_FENCING_TOKEN".to_owned(), inner.fence.token.to_string()),
+            (
+                "JOBCORE_EXECUTOR_ID".to_owned(),
+                inner.fence.holder.executor_id.to_string(),
+            ),
             (
                 "JOBCORE_SCHEDULED_FOR".to_owned(),
                 inner.scheduled_for.map_or(String::new(), |time| time.to_string()),
@@ -235,10 +254,10 @@ impl TaskContext {
 impl fmt::Debug for TaskContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskContext")
-            .field("task_id", &self.inner.task_id)
-            .field("job_id", &self.inner.job.job_id)
+            .field("task_id", self.task_id())
+            .field("job_id", self.job_id())
             .field("attempt", &self.inner.attempt)
-            .field("token", &self.inner.token)
+            .field("token", &self.fencing_token())
             .finish_non_exhaustive()
     }
 }

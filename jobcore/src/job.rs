@@ -1,5 +1,7 @@
 //! Jobs: durable definitions of what to run, when, and with which policies.
 
+mod builder;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use crate::retry::RetryPolicy;
 use crate::schedule::Schedule;
 use crate::shell::ShellCommand;
 use crate::time::Timestamp;
+
+pub use builder::JobBuilder;
 
 /// What carries a job out. The numbers are the codes in column `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -2,13 +2,16 @@
 
 pub mod attempt;
 pub mod clock;
+pub mod config;
 pub mod coordinator;
 pub mod docs;
 mod duration;
 pub mod engine;
 pub mod error;
+pub mod event;
 pub mod executor;
 pub mod gate;
+pub mod handler;
 pub mod id;
 pub mod job;
 pub mod json;
@@ -19,13 +22,21 @@ pub mod misfire;
 pub mod overlap;
 pub mod placement;
 pub mod retry;
+mod runtime;
 pub mod schedule;
+pub mod scheduler;
 pub mod shell;
 pub mod store;
 pub mod task;
+pub mod telemetry;
 pub mod time;
 pub mod transport;
 
 pub use error::{Error, ErrorKind, Result};
+pub use executor::TaskContext;
+pub use handler::HandlerError;
+pub use job::JobBuilder;
+pub use runtime::{Engine, EngineBuilder};
 pub use schedule::Schedule;
+pub use scheduler::{Scheduler, SchedulerExt, Trigger};
 pub use time::Timestamp;

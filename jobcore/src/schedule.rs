@@ -58,7 +58,7 @@ mod fire;
 mod interval;
 mod jitter;
 mod preview;
-mod skips;
+mod search;
 mod text;
 mod zone;
 
@@ -73,16 +73,12 @@ pub use preview::{LocalTime, MAX_PREVIEW, PreviewEntry, SkipReason};
 pub use zone::zone_data_version;
 
 use self::cron::CronRule;
-use self::interval::next_on_grid;
-use self::skips::{Skips, Unnoticed};
+use self::search::Unnoticed;
 use self::zone::Zone;
 use crate::{Error, Result, Timestamp};
 
 /// The shortest interval of `every` and `every_after`: a finer one would say more than any clock here keeps.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(1);
-
-/// So many excluded stretches in a row, each with a fire time in it, count as "never fires"; 27 years of a daily rule.
-const MAX_PASSED_OVER: usize = 10_000;
 
 /// A rule for the instants at which a job comes due, with bounds, a calendar of exceptions and jitter.
 ///
@@ -313,61 +309,6 @@ impl Schedule {
     pub fn fires_after(&self, after: Timestamp, anchor: Timestamp) -> impl Iterator<Item = Fire> + '_ {
         let next = move |after| self.next_after(after, anchor);
         std::iter::successors(next(after), move |fire| next(fire.scheduled_for))
-    }
-
-    fn search(&self, after: Timestamp, anchor: Timestamp, skips: &mut impl Skips) -> Option<Fire> {
-        let grid = self.grid_origin(after, anchor);
-        let mut after = match self.start_time() {
-            Some(start) => after.max(start - Duration::from_micros(1)),
-            None => after,
-        };
-        for _ in 0..MAX_PASSED_OVER {
-            let fire = self.next_of_rule(after, grid, skips)?;
-            if self.end_time().is_some_and(|end| fire.scheduled_for > end) {
-                return None;
-            }
-            let excluded = self
-                .calendar()
-                .and_then(|calendar| calendar.excluded(fire.scheduled_for, self.zone()));
-            match excluded {
-                None => return Some(fire),
-                Some(excluded) => after = skips.excluded(fire, excluded),
-            }
-        }
-        None
-    }
-
-    /// Where the grid of an interval rule begins: the first instant at which it may fire.
-    fn grid_origin(&self, after: Timestamp, anchor: Timestamp) -> Timestamp {
-        match (&self.rule, self.start_time()) {
-            (OwnedRule::EveryAfter(_), Some(start)) if after < start => start,
-            (OwnedRule::EveryAfter(interval), None) => after.max(anchor) + *interval,
-            (OwnedRule::EveryAfter(interval), Some(_)) => after + *interval,
-            (OwnedRule::Every(_), Some(start)) => start,
-            (OwnedRule::Every(interval), None) => anchor + *interval,
-            _ => anchor,
-        }
-    }
-
-    fn next_of_rule(&self, after: Timestamp, grid: Timestamp, skips: &mut impl Skips) -> Option<Fire> {
-        let plain = |scheduled_for| Fire {
-            scheduled_for,
-            reason: None,
-        };
-        match &self.rule {
-            OwnedRule::Cron(rule) => {
-                let (second, reason) = rule.next_after(after.as_micros().div_euclid(1_000_000), skips)?;
-                let scheduled_for = Timestamp::from_secs(second);
-                (scheduled_for < Timestamp::MAX).then_some(Fire {
-                    scheduled_for,
-                    reason,
-                })
-            }
-            OwnedRule::Every(interval) | OwnedRule::EveryAfter(interval) => {
-                next_on_grid(grid, *interval, after).map(plain)
-            }
-            OwnedRule::Once(time) => (*time > after).then(|| plain(*time)),
-        }
     }
 
     /// The rule and its settings.

@@ -11,27 +11,26 @@ use super::under_test::StoreUnderTest;
 const CASE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A case's body.
-pub(crate) type Body = fn(StoreUnderTest) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Body<T> = fn(T) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// One thing that a backend promises.
-#[derive(Clone, Copy)]
-pub struct Case {
+/// One thing that a backend promises; `T` is what its suite gets to test.
+pub struct Case<T = StoreUnderTest> {
     /// Its name: what it claims, in words.
     pub name: &'static str,
     /// The trait methods whose contract it checks.
     pub methods: &'static [&'static str],
     /// What it claims, in a sentence.
     pub claim: &'static str,
-    pub(crate) body: Body,
+    pub(crate) body: Body<T>,
 }
 
-impl Case {
-    /// Runs it on a store made for it.
+impl<T: 'static> Case<T> {
+    /// Runs it on a backend made for it.
     ///
     /// # Errors
-    /// What was wrong, if the store doesn't keep the promise.
-    pub async fn run(&self, store: impl Into<StoreUnderTest>) -> Result<(), Failure> {
-        let mut task = tokio::spawn((self.body)(store.into()));
+    /// What was wrong, if the backend doesn't keep the promise.
+    pub async fn run(&self, backend: impl Into<T>) -> Result<(), Failure> {
+        let mut task = tokio::spawn((self.body)(backend.into()));
         let message = match tokio::time::timeout(CASE_TIMEOUT, &mut task).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => panic_message(error),
@@ -50,8 +49,8 @@ impl Case {
     /// Runs it in a runtime of its own, and panics if it fails: the body of a test.
     ///
     /// # Panics
-    /// If the store doesn't keep the promise.
-    pub fn check<S: Into<StoreUnderTest>>(&self, factory: impl Future<Output = S>) {
+    /// If the backend doesn't keep the promise.
+    pub fn check<S: Into<T>>(&self, factory: impl Future<Output = S>) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(4)
             .enable_all()
@@ -63,7 +62,15 @@ impl Case {
     }
 }
 
-impl fmt::Debug for Case {
+impl<T> Clone for Case<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Case<T> {}
+
+impl<T> fmt::Debug for Case<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name, self.methods.join(", "))
     }
@@ -111,6 +118,36 @@ impl Report {
     pub fn is_success(&self) -> bool {
         self.failed.is_empty()
     }
+}
+
+/// Runs every case of a suite on a backend of its own, made by `factory`, one after the other.
+pub(crate) async fn run_all<T: 'static, F, S>(
+    cases: impl Iterator<Item = &'static Case<T>>,
+    factory: impl Fn() -> F,
+) -> Report
+where
+    F: Future<Output = S>,
+    S: Into<T>,
+{
+    let mut report = Report::default();
+    for case in cases {
+        match case.run(factory().await).await {
+            Ok(()) => report.passed.push(case.name),
+            Err(failure) => report.failed.push(failure),
+        }
+    }
+    report
+}
+
+/// Checks the case `name` of `suite` in a runtime of its own: the body of a test.
+///
+/// # Panics
+/// If the backend doesn't keep the promise.
+#[doc(hidden)]
+pub fn check<T: 'static, S: Into<T>>(suite: &[Case<T>], name: &str, factory: impl Future<Output = S>) {
+    let case = suite.iter().find(|case| case.name == name);
+    case.expect("invariant: tests and lists come from one table")
+        .check(factory);
 }
 
 impl fmt::Display for Report {

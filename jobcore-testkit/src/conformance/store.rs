@@ -27,25 +27,7 @@ where
     F: Future<Output = S>,
     S: Into<StoreUnderTest>,
 {
-    let mut report = Report::default();
-    for case in cases() {
-        match case.run(factory().await).await {
-            Ok(()) => report.passed.push(case.name),
-            Err(failure) => report.failed.push(failure),
-        }
-    }
-    report
-}
-
-/// Checks the case `name` of `suite` in a runtime of its own: the body of a test.
-///
-/// # Panics
-/// If the store doesn't keep the promise.
-#[doc(hidden)]
-pub fn check<S: Into<StoreUnderTest>>(suite: &[Case], name: &str, factory: impl Future<Output = S>) {
-    let case = suite.iter().find(|case| case.name == name);
-    case.expect("invariant: tests and lists come from one table")
-        .check(factory);
+    super::case::run_all(cases(), factory).await
 }
 
 /// Makes one test for each case of the three suites.
@@ -68,17 +50,17 @@ macro_rules! store_conformance {
         mod job_store {
             #[allow(unused_imports)]
             use super::*;
-            $crate::__job_store_cases! { [$crate::__case_tests] [JOB_STORE $factory] }
+            $crate::__job_store_cases! { [$crate::__case_tests] [store::JOB_STORE $factory] }
         }
         mod task_store {
             #[allow(unused_imports)]
             use super::*;
-            $crate::__task_store_cases! { [$crate::__case_tests] [TASK_STORE $factory] }
+            $crate::__task_store_cases! { [$crate::__case_tests] [store::TASK_STORE $factory] }
         }
         mod history_store {
             #[allow(unused_imports)]
             use super::*;
-            $crate::__history_store_cases! { [$crate::__case_tests] [HISTORY_STORE $factory] }
+            $crate::__history_store_cases! { [$crate::__case_tests] [store::HISTORY_STORE $factory] }
         }
     };
 }

@@ -5,14 +5,19 @@
 
 /// Turns a table into `CASES`.
 macro_rules! suite {
-    ([] $( $module:ident { $( $name:ident [$($method:ident),+] $claim:literal; )+ } )+) => {
+    ([] $($rows:tt)+) => {
+        crate::conformance::table::suite! {
+            [crate::conformance::StoreUnderTest; crate::conformance::fixture::Fixture] $($rows)+
+        }
+    };
+    ([$tested:ty; $fixture:ty] $( $module:ident { $( $name:ident [$($method:ident),+] $claim:literal; )+ } )+) => {
         /// The cases of this suite.
-        pub(crate) const CASES: &[crate::conformance::Case] = &[ $( $( crate::conformance::Case {
+        pub(crate) const CASES: &[crate::conformance::Case<$tested>] = &[ $( $( crate::conformance::Case {
             name: stringify!($name),
             methods: &[$(stringify!($method)),+],
             claim: $claim,
-            body: |store| Box::pin(async move {
-                let fixture = crate::conformance::fixture::Fixture::new(store).await;
+            body: |tested| Box::pin(async move {
+                let fixture = <$fixture>::new(tested).await;
                 $module::$name(&fixture).await;
             }),
         }, )+ )+ ];
@@ -26,7 +31,7 @@ pub(crate) use suite;
 #[macro_export]
 macro_rules! __case_tests {
     (
-        [$suite:ident $factory:expr]
+        [$owner:ident::$suite:ident $factory:expr]
         $( $module:ident { $( $name:ident [$($method:ident),+] $claim:literal; )+ } )+
     ) => {
         $( mod $module {
@@ -36,7 +41,7 @@ macro_rules! __case_tests {
                 #[doc = $claim]
                 #[test]
                 fn $name() {
-                    $crate::conformance::store::check($crate::conformance::store::$suite, stringify!($name), $factory);
+                    $crate::conformance::check($crate::conformance::$owner::$suite, stringify!($name), $factory);
                 }
             )+
         } )+

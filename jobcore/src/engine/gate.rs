@@ -364,7 +364,8 @@ mod tests {
     #[test]
     fn overlap_policies() {
         let two = [task("b", 1), task("c", 2)];
-        let cases: [(OverlapPolicy, &[(&str, bool)], &[&str]); 9] = [
+        type Case<'a> = (OverlapPolicy, &'a [(&'a str, bool)], &'a [&'a str]);
+        let cases: [Case<'_>; 9] = [
             (OverlapPolicy::Skip, &[("a", true)], &["b skipped", "c skipped"]),
             (OverlapPolicy::Skip, &[], &["b passes at 10000", "c skipped"]),
             (OverlapPolicy::QueueOne, &[("a", true)], &["b waits", "c skipped"]),

@@ -3,6 +3,7 @@
 mod error;
 mod fields;
 mod parse;
+mod reader;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ pub use parse::MAX_EXPRESSION;
 
 use self::fields::Fields;
 use super::civil::CivilTime;
-use super::skips::Skips;
+use super::search::Skips;
 use super::zone::{Change, Occurrence, Zone};
 use super::{Gap, Reason};
 use crate::{Error, Result};

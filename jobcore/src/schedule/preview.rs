@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::calendar::{Excluded, Exclusion};
 use super::civil::CivilTime;
-use super::skips::Skips;
+use super::search::Skips;
 use super::zone::Zone;
 use super::{Fire, Gap, Schedule};
 use crate::Timestamp;

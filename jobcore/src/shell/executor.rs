@@ -15,7 +15,7 @@ use super::run::{ShellEnd, ShellReport, ShellRequest, run};
 use crate::attempt::LogStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{Executor, Failure, Outcome, Output, Repeat, TaskContext};
-use crate::job::{Delivery, JobKind};
+use crate::job::{Delivery, Job, JobKind};
 use crate::lane::Capability;
 use crate::time::Timestamp;
 
@@ -123,6 +123,14 @@ impl Executor for ShellExecutor {
             Err(error) => not_run(&cx, &error),
         }
     }
+
+    /// The command's own grace, and a moment to collect what it printed.
+    fn end_grace(&self, job: &Job) -> Duration {
+        let command = ShellCommand::of_job(&job.definition.command);
+        command.map_or(Duration::ZERO, |command| {
+            command.options.grace + Duration::from_secs(2)
+        })
+    }
 }
 
 fn outcome(report: ShellReport, delivery: Delivery) -> Outcome {
@@ -212,8 +220,9 @@ mod tests {
     use crate::id::{ExecutorId, JobId, TaskId};
     use crate::job::{Command, Job, JobDefinition, OnLeaseLost};
     use crate::json::Json;
-    use crate::lease::FencingToken;
+    use crate::lease::{Fence, FencingToken, Holder, Incarnation};
     use crate::task::Progress;
+    use std::sync::atomic::AtomicU64;
 
     #[derive(Default)]
     struct Report {
@@ -253,15 +262,22 @@ mod tests {
         };
         TaskContext {
             inner: Arc::new(ContextInner {
-                task_id: TaskId::new("task-1").unwrap(),
+                fence: Fence {
+                    task_id: TaskId::new("task-1").unwrap(),
+                    token: FencingToken(7),
+                    attempt: 2,
+                    holder: Holder {
+                        executor_id: ExecutorId::new("node-1").unwrap(),
+                        incarnation: Incarnation(1),
+                    },
+                },
+                log_sequence: AtomicU64::new(0),
                 job: Arc::new(job),
                 arguments: Json::parse("[1]").unwrap(),
                 attempt: 2,
                 part: 0,
                 parts: 1,
                 scheduled_for: None,
-                executor_id: ExecutorId::new("node-1").unwrap(),
-                token: FencingToken(7),
                 start_time: clock.now(),
                 deadline: deadline.map(|time| clock.now() + time),
                 checkpoint: None,

@@ -80,7 +80,7 @@ pub struct TaskMessage {
     pub scheduled_for: Option<Timestamp>,
     /// What an earlier attempt saved.
     pub checkpoint: Option<Json>,
-    /// Dropped, not started, from this instant on in store time.
+    /// Refused if it arrives at this instant of store time or later. Once taken it may wait for its turn.
     pub start_before: Timestamp,
     /// How it is to be started.
     pub start: StartMode,
@@ -295,6 +295,17 @@ pub struct Joined {
     pub now: Timestamp,
 }
 
+/// Whether an executor takes new tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Taking {
+    /// It does.
+    #[default]
+    Tasks,
+    /// It drains.
+    Nothing,
+}
+
 /// A sign of life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Beat {
@@ -303,9 +314,11 @@ pub struct Beat {
     /// Counts its signs of life.
     pub sequence: u64,
     /// When it was made, by the same clock by which the executor judges
-    /// [`start_before`](TaskMessage::start_before): a task not named here and due to start before is not started any
-    /// more.
+    /// [`start_before`](TaskMessage::start_before), which never goes backwards: a task that isn't named here and was
+    /// due to arrive before will never be taken.
     pub beat_time: Timestamp,
+    /// Whether it takes new tasks now. What is sent all the same is handed back.
+    pub taking: Taking,
     /// What it holds: received, running, and finished but not known to be closed. `None` from an executor that can't
     /// say: nothing is taken back from it while it lives.
     pub held: Option<Vec<(TaskId, FencingToken)>>,

@@ -170,6 +170,11 @@ fn stretches_end_where_the_clock_says_so() {
         (
             "America/St_Johns",
             "2006-10-29T02:31:00Z",
+            calendar(|it| it.dates("2006-10-29/2007-07-01")),
+        ),
+        (
+            "America/St_Johns",
+            "2006-10-29T02:31:00Z",
             calendar(|it| it.dates("2006-10-28")),
         ),
     ];
@@ -191,4 +196,14 @@ fn stretches_end_where_the_clock_says_so() {
         }
         assert!(stretch_end > Timestamp::MIN, "{zone:?}: nothing was excluded");
     }
+}
+
+#[test]
+fn omissions_are_counted_from_fire_to_fire() {
+    let schedule = cron_in("UTC", "0 9 * * *").excluding(calendar(|it| it.weekdays("SAT")?.weekdays("SUN")));
+    let after = at("2026-01-01T00:00:00Z");
+    let entries = serde_json::to_value(schedule.preview(after, after, 100)).unwrap();
+    let entries = entries.as_array().unwrap();
+    assert!(entries.iter().all(|entry| entry.get("through").is_none()));
+    assert!(entries.len() > 130);
 }

@@ -1,0 +1,30 @@
+//! The async shell: loops that carry out what the pure engine decides.
+//!
+//! ```text
+//!             fire ──▶ tasks ──▶ promote ──▶ claim ──▶ crew (attempts) ──▶ settle
+//!                                   ▲                        │                │
+//!                                   └── retries, gates ◀─────┴────────────────┘
+//!   heartbeat keeps the leases; recover takes orphans back; journal writes logs and progress; retention cleans up
+//! ```
+//!
+//! No loop ends on an error: it is retried with growing, jittered pauses, counted, and shown in the status.
+
+mod attempt;
+mod claim;
+mod crew;
+mod engine;
+mod fire;
+mod health;
+mod heartbeat;
+mod journal;
+mod leases;
+mod node;
+mod promote;
+mod recover;
+mod retention;
+mod scheduler;
+mod settle;
+mod start;
+mod wake;
+
+pub use engine::{Engine, EngineBuilder};

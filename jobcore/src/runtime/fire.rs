@@ -1,0 +1,329 @@
+//! Firing: reads ahead what comes due, waits for the instant in a local timer, and writes when it is due.
+//!
+//! Nothing is inserted or leased before its time, so a change, pause or delete just before the instant holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::claim::Lanes;
+use super::node::Node;
+use crate::engine::fire;
+use crate::error::Result;
+use crate::id::{ExecutorId, JobId};
+use crate::job::Job;
+use crate::placement::Strategy;
+use crate::schedule::zone_data_version;
+use crate::store::{
+    DueJobs, ExecutorFilter, FinishedFilter, Fire, FireOutcome, MAX_BATCH, PageRequest, TaskFilter,
+};
+use crate::telemetry;
+use crate::time::Timestamp;
+
+/// How far ahead due jobs are read. Longer costs memory and gains nothing; shorter reads more often.
+const HORIZON: Duration = Duration::from_secs(1);
+
+/// How often they are read anew: half the horizon, so that one read may fail.
+const READ_EVERY: Duration = Duration::from_millis(500);
+
+/// How many jobs the horizon holds at the most; later ones are read when these are done.
+const MOST_READ: usize = 20_000;
+
+/// How many fires are written together: enough to share a flush, few enough that the first needn't wait for the last.
+const FIRE_BATCH: usize = 250;
+
+/// How often jobs without a plan are looked for: rows written by hand, and all after new zone data.
+const PLAN_EVERY: Duration = Duration::from_secs(5);
+
+/// The fire loop.
+pub(crate) struct Firer {
+    node: Arc<Node>,
+    lanes: Arc<Lanes>,
+    /// What comes due within the horizon.
+    ahead: BTreeMap<(Timestamp, JobId), Arc<Job>>,
+    read_next: Timestamp,
+    plan_next: Timestamp,
+}
+
+impl Firer {
+    pub(crate) fn new(node: Arc<Node>, lanes: Arc<Lanes>) -> Self {
+        let now = node.now();
+        Self {
+            node,
+            lanes,
+            ahead: BTreeMap::new(),
+            read_next: now,
+            plan_next: now,
+        }
+    }
+
+    /// Runs until the node drains.
+    pub(crate) async fn run(mut self) {
+        let node = self.node.clone();
+        while !node.draining.is_cancelled() {
+            let round = self.round().await;
+            match round {
+                Ok(()) => node.health.works("fire"),
+                Err(error) => node.back_off("fire", &error).await,
+            }
+            self.rest().await;
+        }
+    }
+
+    async fn rest(&mut self) {
+        let first_due = self.ahead.first_key_value().map(|((due_time, _), _)| *due_time);
+        let until = first_due.unwrap_or(self.read_next).min(self.read_next);
+        tokio::select! {
+            biased;
+            () = self.node.draining.cancelled() => {}
+            () = self.node.wake.fire.notified() => self.read_next = self.node.now(),
+            () = self.node.sleep_until(until) => {}
+        }
+    }
+
+    async fn round(&mut self) -> Result<()> {
+        let now = self.node.now();
+        if now >= self.plan_next {
+            self.plan_unplanned(now).await?;
+            self.plan_next = now + PLAN_EVERY;
+        }
+        if now >= self.read_next {
+            self.read_ahead(now).await?;
+            self.read_next = now + READ_EVERY;
+        }
+        while !self.node.draining.is_cancelled() && self.fire_due().await? {}
+        Ok(())
+    }
+
+    async fn read_ahead(&mut self, now: Timestamp) -> Result<()> {
+        let mut due = DueJobs {
+            until: now + HORIZON,
+            after: None,
+            limit: MAX_BATCH,
+        };
+        let mut ahead = BTreeMap::new();
+        loop {
+            let page = self.node.store.due_jobs(&due).await?;
+            let last_page = page.len() < due.limit;
+            due.after = page
+                .last()
+                .and_then(|job| Some((job.next_fire_time?, job.job_id.clone())));
+            ahead.extend(
+                page.into_iter()
+                    .filter_map(|job| Some(((fire::due_time(&job)?, job.job_id.clone()), job))),
+            );
+            if last_page || ahead.len() >= MOST_READ {
+                break;
+            }
+        }
+        self.ahead = ahead;
+        Ok(())
+    }
+
+    /// Fires a batch of what is due; says whether there is more.
+    async fn fire_due(&mut self) -> Result<bool> {
+        let now = self.node.now();
+        let mut batch = Vec::new();
+        while batch.len() < FIRE_BATCH
+            && let Some(entry) = self.ahead.first_entry().filter(|entry| entry.key().0 <= now)
+        {
+            batch.push(entry.remove());
+        }
+        if batch.is_empty() {
+            return Ok(false);
+        }
+        let mut planned = Vec::with_capacity(batch.len());
+        for job in batch {
+            let fire = self.plan(&job, now).await?;
+            planned.push((job, fire));
+        }
+        self.write(planned, now).await?;
+        Ok(true)
+    }
+
+    async fn plan(&self, job: &Job, now: Timestamp) -> Result<Fire> {
+        if fire::counts_from_end(job)
+            && let Some(wait_until) = self.previous_end(job, now).await?
+        {
+            return Ok(fire::reschedule(job, Some(wait_until), now));
+        }
+        let online = match job.definition.placement.strategy {
+            Strategy::Broadcast => self.online(job).await?,
+            _ => Vec::new(),
+        };
+        let plan = fire::plan(job, &online, &*self.node.entropy, now);
+        Ok(plan.unwrap_or_else(|error| fire::refuse(job, error.to_string(), now)))
+    }
+
+    /// When a fixed delay comes due again: never before its last task ended. `None`: now.
+    async fn previous_end(&self, job: &Job, now: Timestamp) -> Result<Option<Timestamp>> {
+        let store = &self.node.store;
+        let live = TaskFilter {
+            job_id: Some(job.job_id.clone()),
+            ..TaskFilter::default()
+        };
+        if let Some(task) = store
+            .list_tasks(&live, &PageRequest::first(1))
+            .await?
+            .items
+            .first()
+        {
+            // The task's end will set the true time; this one only makes sure that somebody looks again.
+            return Ok(fire::next_after_end(job, now.max(task.due_time)));
+        }
+        let finished = FinishedFilter {
+            job_id: Some(job.job_id.clone()),
+            states: Vec::new(),
+        };
+        let last = store
+            .list_finished(&finished, &PageRequest::first(1))
+            .await?
+            .items
+            .into_iter()
+            .next();
+        let next = last.and_then(|task| fire::next_after_end(job, task.end_time?));
+        Ok(next.filter(|next| *next > now))
+    }
+
+    async fn online(&self, job: &Job) -> Result<Vec<ExecutorId>> {
+        let group = Some(job.definition.placement.group.clone());
+        let executors = self
+            .node
+            .store
+            .list_executors(&ExecutorFilter {
+                group,
+                ..ExecutorFilter::default()
+            })
+            .await?;
+        Ok(fire::broadcast_targets(job, &executors))
+    }
+
+    /// Writes planned fires, in transactions of at most a batch of tasks.
+    async fn write(&mut self, planned: Vec<(Arc<Job>, Fire)>, now: Timestamp) -> Result<()> {
+        let mut planned = planned.into_iter().peekable();
+        while planned.peek().is_some() {
+            let (mut jobs, mut fires, mut tasks) = (Vec::new(), Vec::new(), 0);
+            while let Some((_, fire)) = planned.peek()
+                && (fires.is_empty() || tasks + fire.tasks.len() <= MAX_BATCH)
+            {
+                let (job, fire) = planned.next().expect("invariant: it was peeked");
+                tasks += fire.tasks.len();
+                jobs.push(job);
+                fires.push(fire);
+            }
+            self.write_batch(jobs, fires, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_batch(&mut self, jobs: Vec<Arc<Job>>, fires: Vec<Fire>, now: Timestamp) -> Result<()> {
+        for task in fires.iter().flat_map(|fire| &fire.tasks) {
+            self.lanes.heard_of(&self.node, &task.lane);
+        }
+        let next_times: Vec<_> = fires
+            .iter()
+            .map(|fire| (fire.next_fire_time, fire.tasks.len()))
+            .collect();
+        let gated: Vec<_> = fires
+            .iter()
+            .flat_map(|fire| &fire.tasks)
+            .flat_map(|task| task.gates.iter().map(|gate| gate.key.clone()))
+            .collect();
+        // Whether an answer that got lost was a yes is found out by reading anew: a fire's identity is unique.
+        let outcomes = self
+            .node
+            .store
+            .fire(fires)
+            .await
+            .inspect_err(|_| self.read_next = now)?;
+        self.node.wake.claim.notify_one();
+        self.node.wake.promote.gates(gated);
+        for ((job, (next, tasks)), outcome) in jobs.into_iter().zip(next_times).zip(outcomes) {
+            match outcome {
+                FireOutcome::Fired => {
+                    metrics::counter!(telemetry::FIRES).increment(tasks as u64);
+                    self.look_forward(job, next);
+                }
+                // Somebody else changed or fired it: the next read shows how it is now.
+                FireOutcome::Conflict => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the fired job in sight if it comes due again before the next read.
+    fn look_forward(&mut self, job: Arc<Job>, next_fire_time: Option<Timestamp>) {
+        if next_fire_time.is_none_or(|next| next > self.read_next + HORIZON) {
+            return;
+        }
+        let job = Job {
+            next_fire_time,
+            last_fire_time: job.next_fire_time,
+            ..Arc::unwrap_or_clone(job)
+        };
+        if let Some(due_time) = fire::due_time(&job) {
+            self.ahead.insert((due_time, job.job_id.clone()), Arc::new(job));
+        }
+    }
+
+    async fn plan_unplanned(&self, now: Timestamp) -> Result<()> {
+        loop {
+            let jobs = self
+                .node
+                .store
+                .unplanned_jobs(zone_data_version(), MAX_BATCH)
+                .await?;
+            let last_page = jobs.len() < MAX_BATCH;
+            let plans: Vec<_> = jobs.iter().map(|job| first_plan(job, now)).collect();
+            if !plans.is_empty() {
+                // A conflict means that somebody planned it already.
+                let _ = self.node.store.fire(plans).await?;
+            }
+            if last_page {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The plan of a job that was never planned, or with other zone data. A next fire time that is due stays: changing rules
+/// don't make a fire disappear.
+fn first_plan(job: &Job, now: Timestamp) -> Fire {
+    if let Err(error) = job.definition.validate() {
+        return fire::refuse(job, error.to_string(), now);
+    }
+    let due = job.next_fire_time.filter(|next| *next <= now);
+    let schedule = job.definition.schedule.as_ref();
+    let next = due.or_else(|| fire::first_fire_time(schedule, job.create_time, now));
+    fire::reschedule(job, next, now)
+}
+
+/// A task of a fixed-delay job ended: its next fire counts from then.
+pub(crate) async fn reschedule_after(node: &Node, job_id: &JobId, end_time: Timestamp) {
+    let rescheduled = async {
+        let Some(Some(job)) = node
+            .store
+            .get_jobs(std::slice::from_ref(job_id))
+            .await?
+            .into_iter()
+            .next()
+        else {
+            return Ok(());
+        };
+        let next = fire::next_after_end(&job, end_time);
+        if job.paused || job.next_fire_time.is_none() || next == job.next_fire_time {
+            return Ok(());
+        }
+        // On a conflict somebody else set it; without an answer the fire loop looks again at the time that is set.
+        let _ = node
+            .store
+            .fire(vec![fire::reschedule(&job, next, node.now())])
+            .await?;
+        node.wake.fire.notify_one();
+        Result::Ok(())
+    };
+    if let Err(error) = rescheduled.await {
+        node.health
+            .failed("reschedule", &error, node.now(), &*node.entropy);
+    }
+}

@@ -1,0 +1,77 @@
+//! Housekeeping: deletes old history in small steps, and measures the queues.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::node::Node;
+use crate::error::Result;
+use crate::store::Purge;
+use crate::telemetry;
+
+/// How often old history is looked for.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+
+/// How many tasks one purge deletes, so that nothing waits long for it.
+const PURGE_BATCH: usize = 500;
+
+/// How often the queues are measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+
+/// Deletes old history; runs until the node drains.
+pub(crate) async fn purge(node: Arc<Node>) {
+    repeat(&node, "retention", PURGE_EVERY, purge_once).await;
+}
+
+/// Measures the queues; runs until the node drains.
+pub(crate) async fn measure(node: Arc<Node>) {
+    repeat(&node, "measure", MEASURE_EVERY, measure_once).await;
+}
+
+async fn repeat(node: &Node, part: &'static str, every: Duration, work: impl AsyncFn(&Node) -> Result<()>) {
+    while !node.draining.is_cancelled() {
+        let next = node.now() + every;
+        tokio::select! {
+            biased;
+            () = node.draining.cancelled() => return,
+            () = node.sleep_until(next) => {}
+        }
+        match work(node).await {
+            Ok(()) => node.health.works(part),
+            Err(error) => node.back_off(part, &error).await,
+        }
+    }
+}
+
+async fn purge_once(node: &Node) -> Result<()> {
+    let Some(retention) = node.config.retention else {
+        return Ok(());
+    };
+    let now = node.now();
+    let purge = Purge {
+        before: now - retention,
+        limit: PURGE_BATCH,
+        now,
+    };
+    loop {
+        let purged = node.store.purge(&purge).await?;
+        metrics::counter!(telemetry::PURGED).increment(purged.tasks as u64);
+        if !purged.more || node.draining.is_cancelled() {
+            return Ok(());
+        }
+        // Others get their turn between two steps.
+        node.sleep_until(node.now() + Duration::from_millis(10)).await;
+    }
+}
+
+async fn measure_once(node: &Node) -> Result<()> {
+    let now = node.now();
+    for count in node.store.task_counts().await? {
+        let labels = [
+            ("lane", count.lane.to_string()),
+            ("state", count.state.as_str().to_owned()),
+        ];
+        metrics::gauge!(telemetry::TASKS, &labels).set(count.count as f64);
+        metrics::gauge!(telemetry::OLDEST_TASK, &labels).set(now.since(count.oldest_due_time).as_secs_f64());
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Names of metrics and spans, in one place.
+//!
+//! The host chooses a recorder for the [`metrics`] facade and a subscriber for [`tracing`]; without them both cost next to
+//! nothing. Names end in their unit, as Prometheus users expect.
+//!
+//! | metric | kind | labels | meaning |
+//! |---|---|---|---|
+//! | `jobcore_tasks` | gauge | `lane`, `state` | live tasks |
+//! | `jobcore_oldest_task_seconds` | gauge | `lane`, `state` | how long the oldest of them has been due |
+//! | `jobcore_fires_total` | counter | | fire times that were carried out |
+//! | `jobcore_trigger_lag_seconds` | histogram | | from due to the start of the first attempt |
+//! | `jobcore_attempts_total` | counter | `status` | attempts that ended |
+//! | `jobcore_attempt_duration_seconds` | histogram | `status` | how long they took |
+//! | `jobcore_claims_total` | counter | | claims that got something |
+//! | `jobcore_claimed_tasks_total` | counter | | tasks that claims got |
+//! | `jobcore_settle_batch_size` | histogram | | results recorded together |
+//! | `jobcore_starts_total` | counter | | starts recorded by themselves |
+//! | `jobcore_fenced_total` | counter | `write` | writes refused because their lease was stale |
+//! | `jobcore_recovered_tasks_total` | counter | `state` | tasks taken back from lost executors, by their state now |
+//! | `jobcore_lost_executors_total` | counter | | executors declared dead |
+//! | `jobcore_many_silent` | gauge | | 1 while over half of the executors are silent at once |
+//! | `jobcore_errors_total` | counter | `part`, `kind` | errors, by loop |
+//! | `jobcore_capacity` | gauge | | how many attempts the node can carry out at once |
+//! | `jobcore_running` | gauge | | how many it carries out |
+//! | `jobcore_purged_tasks_total` | counter | | tasks deleted from history |
+//!
+//! | span | fields | covers |
+//! |---|---|---|
+//! | `attempt` | `task_id`, `job_id`, `attempt`, `token` | one attempt, handler included |
+
+/// Live tasks.
+pub const TASKS: &str = "jobcore_tasks";
+/// How long the oldest live task has been due.
+pub const OLDEST_TASK: &str = "jobcore_oldest_task_seconds";
+/// Fire times that were carried out.
+pub const FIRES: &str = "jobcore_fires_total";
+/// From due to the start of the first attempt.
+pub const TRIGGER_LAG: &str = "jobcore_trigger_lag_seconds";
+/// Attempts that ended.
+pub const ATTEMPTS: &str = "jobcore_attempts_total";
+/// How long attempts took.
+pub const ATTEMPT_DURATION: &str = "jobcore_attempt_duration_seconds";
+/// Claims that got something.
+pub const CLAIMS: &str = "jobcore_claims_total";
+/// Tasks that claims got.
+pub const CLAIMED_TASKS: &str = "jobcore_claimed_tasks_total";
+/// Results recorded together.
+pub const SETTLE_BATCH: &str = "jobcore_settle_batch_size";
+/// Starts recorded by themselves.
+pub const STARTS: &str = "jobcore_starts_total";
+/// Writes refused because their lease was stale.
+pub const FENCED: &str = "jobcore_fenced_total";
+/// Tasks taken back from lost executors.
+pub const RECOVERED: &str = "jobcore_recovered_tasks_total";
+/// Executors declared dead.
+pub const LOST_EXECUTORS: &str = "jobcore_lost_executors_total";
+/// Whether over half of the executors are silent at once.
+pub const MANY_SILENT: &str = "jobcore_many_silent";
+/// Errors, by loop.
+pub const ERRORS: &str = "jobcore_errors_total";
+/// How many attempts the node can carry out at once.
+pub const CAPACITY: &str = "jobcore_capacity";
+/// How many attempts the node carries out.
+pub const RUNNING: &str = "jobcore_running";
+/// Tasks deleted from history.
+pub const PURGED: &str = "jobcore_purged_tasks_total";
