@@ -11,7 +11,7 @@ use super::bounds::StopReason;
 use super::command::ShellCommand;
 use super::directory::WorkRoot;
 use super::output::OutputSink;
-use super::run::{ShellEnd, ShellReport, ShellRequest, run};
+use super::run::{DRAIN_PATIENCE, ShellEnd, ShellReport, ShellRequest, run};
 use crate::attempt::LogStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{Executor, Failure, Outcome, Output, Repeat, TaskContext};
@@ -124,12 +124,10 @@ impl Executor for ShellExecutor {
         }
     }
 
-    /// The command's own grace, and a moment to collect what it printed.
+    /// The command's own grace, and the time to collect what it printed.
     fn end_grace(&self, job: &Job) -> Duration {
         let command = ShellCommand::of_job(&job.definition.command);
-        command.map_or(Duration::ZERO, |command| {
-            command.options.grace + Duration::from_secs(2)
-        })
+        command.map_or(Duration::ZERO, |command| command.options.grace + DRAIN_PATIENCE)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::time::Timestamp;
 
 /// How long output is still read once the group has been killed. All that its members wrote is in the pipes by then;
 /// only a process that has left the group can hold a pipe open for longer, and a sink that doesn't take it.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A command to run, and all that bounds it.
 pub struct ShellRequest<'a> {

@@ -2,19 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "all of this is tests")]
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use jobcore::clock::Clock;
 use jobcore::shell::ShellCommand;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::support::{Mark, PATIENCE, Place, is_helper};
+use crate::support::{Helper, Mark, PATIENCE, Place, is_helper};
 
 /// The lease of the frozen helper.
 const TERM: Duration = Duration::from_secs(2);
@@ -49,10 +48,6 @@ fn helper_runs_commands_until_it_is_killed() {
     })));
 }
 
-fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
-}
-
 #[tokio::test]
 async fn nothing_survives_an_executor_that_is_killed_at_any_moment() {
     let seed = Uuid::new_v4().as_u64_pair().0;
@@ -61,14 +56,11 @@ async fn nothing_survives_an_executor_that_is_killed_at_any_moment() {
     let mut alive_at_the_end = 0;
     for _ in 0..60 {
         let mark = Mark::new();
-        let mut helper = mark
-            .process("crash::helper_runs_commands_until_it_is_killed")
-            .spawn()
-            .unwrap();
+        let mut helper = Helper::start(&mut mark.process("crash::helper_runs_commands_until_it_is_killed"));
         tokio::time::sleep(Duration::from_micros(random.random_range(0..120_000))).await;
-        signal(&helper, Signal::SIGKILL);
+        helper.signal(Signal::SIGKILL);
         alive_at_the_end += mark.bearers().len();
-        helper.wait().unwrap();
+        helper.0.wait().unwrap();
         mark.wait_until_gone(&[]).await;
     }
     assert!(
@@ -113,7 +105,7 @@ fn helper_has_a_deadline_when_it_is_frozen() {
     }
     runtime().block_on(async {
         let place = Place::new();
-        let mut command = ShellCommand::new("trap '' TERM; echo begun; (sleep 1000 & wait) & sleep 1000");
+        let mut command = ShellCommand::new("trap '' TERM; (sleep 1000 & wait) & echo begun; sleep 1000");
         command.options.grace = Duration::ZERO;
         let (report, ()) = tokio::join!(place.run_until(&command, TERM), async {
             place.output.wait_for("begun").await;
@@ -126,25 +118,25 @@ fn helper_has_a_deadline_when_it_is_frozen() {
 /// Freezes a helper after its line `ready`, and sees its command die.
 async fn freeze(name: &str, ready: &str, end: &str) {
     let mark = Mark::new();
-    let mut helper = mark.process(name).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(helper.stdout.take().unwrap())
+    let mut helper = Helper::start(mark.process(name).stdout(Stdio::piped()));
+    let mut lines = BufReader::new(helper.0.stdout.take().unwrap())
         .lines()
         .map(Result::unwrap);
     assert!(
         lines.any(|line| line.ends_with(ready)),
         "the command lives as long as it may"
     );
-    signal(&helper, Signal::SIGSTOP);
+    helper.signal(Signal::SIGSTOP);
     assert!(
         mark.bearers().len() > 3,
         "watcher, command and children are alive"
     );
-    tokio::time::timeout(2 * TERM, mark.wait_until_gone(&[helper.id()]))
+    tokio::time::timeout(2 * TERM, mark.wait_until_gone(&[helper.0.id()]))
         .await
         .expect("dead in time");
-    signal(&helper, Signal::SIGCONT);
+    helper.signal(Signal::SIGCONT);
     assert!(lines.any(|line| line.ends_with(end)), "the executor knows why");
-    assert!(helper.wait().unwrap().success());
+    assert!(helper.0.wait().unwrap().success());
 }
 
 #[tokio::test]
