@@ -93,9 +93,11 @@ pub trait JobStore: Send + Sync + 'static {
     /// takes their leases at its next pass without waiting for them to expire. A disabled executor stays disabled; a
     /// drain ends with the incarnation. Its reported resources are forgotten.
     ///
-    /// **Errors**: `InvalidInput` for a lease shorter than [`MIN_LEASE`](crate::lease::MIN_LEASE).
     /// A registration whose [`join`](RegisterExecutor::join) has the nonce of the newest incarnation and names an earlier
-    /// one (or none) as its previous is a repetition: it changes nothing and answers with the newest incarnation.
+    /// one (or none) as its previous is a repetition: it changes nothing and answers with the newest incarnation,
+    /// even if that one is gone by now.
+    ///
+    /// **Errors**: `InvalidInput` for a lease shorter than [`MIN_LEASE`](crate::lease::MIN_LEASE).
     async fn register_executor(&self, registration: RegisterExecutor) -> Result<Registration>;
 
     /// Executors that match the filter, by `executor_id`.

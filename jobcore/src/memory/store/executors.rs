@@ -7,7 +7,7 @@ use crate::id::ExecutorId;
 use crate::json::Json;
 use crate::lease::{FencingToken, Holder, Incarnation, MIN_LEASE};
 use crate::store::{
-    ExecutorFilter, ExecutorRecord, ExecutorStatus, ExpireExecutors, RegisterExecutor, Registration,
+    ExecutorFilter, ExecutorRecord, ExecutorStatus, ExpireExecutors, JoinKey, RegisterExecutor, Registration,
     SetExecutorStatus, SetExecutorStatusOutcome,
 };
 use crate::time::Timestamp;
@@ -21,6 +21,8 @@ struct Entry {
     disabled: bool,
     draining: bool,
     gone: bool,
+    /// The nonce that its newest incarnation joined with.
+    nonce: Option<u64>,
     /// Leases of all its incarnations.
     leases: BTreeSet<FencingToken>,
 }
@@ -36,6 +38,14 @@ impl Entry {
         } else {
             ExecutorStatus::Online
         };
+    }
+
+    /// Whether a registration repeats the one of the newest incarnation.
+    fn is_repeated_by(&self, join: JoinKey) -> bool {
+        self.nonce == Some(join.nonce)
+            && join
+                .previous
+                .is_none_or(|previous| previous < self.record.incarnation)
     }
 
     fn holder(&self) -> Holder {
@@ -69,6 +79,12 @@ impl Executors {
                 format_args!("must be at least {MIN_LEASE:?}, is {:?}", new.lease_duration),
             ));
         }
+        if let (Some(old), Some(join)) = (self.0.get(&new.executor_id), new.join)
+            && old.is_repeated_by(join)
+        {
+            let incarnation = old.record.incarnation;
+            return Ok(Registration { incarnation, now });
+        }
         let old = self.0.remove(&new.executor_id);
         let incarnation = Incarnation(old.as_ref().map_or(1, |old| old.record.incarnation.0 + 1));
         let (disabled, leases) = old.map(|old| (old.disabled, old.leases)).unwrap_or_default();
@@ -91,6 +107,7 @@ impl Executors {
             disabled,
             draining: false,
             gone: false,
+            nonce: new.join.map(|join| join.nonce),
             leases,
         };
         entry.show_status();
