@@ -1,12 +1,15 @@
 //! [`MemoryStore`]: the traits' methods over the state behind its lock.
 
+mod attempts;
 mod cancel;
 mod claim;
 mod executors;
+mod finished;
 mod fire;
 mod gates;
 mod heartbeat;
 mod history;
+mod ids;
 mod jobs;
 mod journal;
 mod lanes;
@@ -280,8 +283,7 @@ impl HistoryStore for MemoryStore {
     }
 
     async fn list_finished(&self, filter: &FinishedFilter, page: &PageRequest) -> Result<Page<Task>> {
-        let state = self.state.lock();
-        state.history.list_finished(&state.tasks, filter, page)
+        history::list_finished(&self.state.lock().tasks, filter, page)
     }
 
     async fn list_decisions(&self, job_id: Option<&JobId>, page: &PageRequest) -> Result<Page<Decision>> {

@@ -59,7 +59,7 @@ impl State {
             let _ = self.insert_tasks(vec![task], fire.now);
         }
         for decision in fire.decisions {
-            self.history.decide(decision);
+            self.history.decisions.push(decision);
         }
         FireOutcome::Fired
     }

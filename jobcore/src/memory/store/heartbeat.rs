@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use super::executors::Standing;
 use super::state::State;
-use crate::attempt::{Attempt, AttemptStatus};
 use crate::engine::settle::holds;
 use crate::id::TaskId;
 use crate::lease::{FencingToken, Holder};
@@ -33,20 +32,8 @@ impl State {
         }
         task.state = TaskState::Running;
         task.start_time = Some(start.start_time);
-        let attempt = Attempt {
-            task_id: fence.task_id,
-            job_id: task.job_id.clone(),
-            attempt: fence.attempt,
-            executor_id: fence.holder.executor_id,
-            token: fence.token,
-            status: AttemptStatus::Running,
-            start_time: start.start_time,
-            end_time: None,
-            exit_code: None,
-            output: String::new(),
-            error: String::new(),
-        };
-        entry.last_attempt = Some(self.history.record(attempt, entry.last_attempt));
+        let attempts = &mut self.history.attempts;
+        entry.last_attempt = Some(attempts.begin(slot, fence, start.start_time, entry.last_attempt));
         StartOutcome::Started
     }
 

@@ -1,88 +1,50 @@
-//! History: attempts, final tasks, decisions and changes, each in the order of recording.
+//! History: attempts, decisions and changes, and reading them and the final tasks page by page.
 
+use super::attempts::{AttemptRow, Attempts};
 use super::journal::Journal;
 use super::state::clamp;
-use super::tasks::{Slot, Tasks};
-use crate::attempt::{Attempt, AttemptStatus};
+use super::tasks::Tasks;
+use crate::attempt::Attempt;
 use crate::error::{Error, Result};
 use crate::id::JobId;
-use crate::lease::{Fence, FencingToken};
 use crate::store::{AttemptFilter, Cursor, Decision, FinishedFilter, Page, PageRequest};
 use crate::task::Task;
 use crate::time::Timestamp;
 
-/// An attempt, linked to the one before of the same task.
-#[derive(Debug)]
-pub(super) struct AttemptEntry {
-    pub(super) attempt: Attempt,
-    pub(super) previous: Option<u64>,
-}
-
 /// What changed, as short as it can be kept.
 #[derive(Debug)]
 pub(super) enum Note {
-    /// A job, and its version unless it was deleted.
-    Job(JobId, Option<u64>),
+    /// A job.
+    Job(Box<JobNote>),
     /// The task that became final under this number.
     Task(u64),
 }
 
-/// What ran.
+/// How a job changed.
+#[derive(Debug)]
+pub(super) struct JobNote {
+    pub(super) job_id: JobId,
+    /// Its version, unless it was deleted.
+    pub(super) version: Option<u64>,
+    pub(super) change_time: Timestamp,
+}
+
+/// What ran, but for the tasks themselves.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    pub(super) attempts: Journal<AttemptEntry>,
-    /// Final tasks, in the order in which they became so.
-    pub(super) finished: Journal<Slot>,
+    pub(super) attempts: Attempts,
     pub(super) decisions: Journal<Decision>,
-    pub(super) changes: Journal<(Timestamp, Note)>,
+    pub(super) changes: Journal<Note>,
 }
 
 impl History {
-    /// Notes that a task became final.
-    pub(super) fn finish(&mut self, slot: Slot, now: Timestamp) {
-        let number = self.finished.push(slot);
-        self.changes.push((now, Note::Task(number)));
-    }
-
     /// Notes that a job changed.
     pub(super) fn change_job(&mut self, job_id: JobId, version: Option<u64>, now: Timestamp) {
-        self.changes.push((now, Note::Job(job_id, version)));
-    }
-
-    pub(super) fn decide(&mut self, decision: Decision) {
-        self.decisions.push(decision);
-    }
-
-    /// Records an attempt; returns its number.
-    pub(super) fn record(&mut self, attempt: Attempt, previous: Option<u64>) -> u64 {
-        self.attempts.push(AttemptEntry { attempt, previous })
-    }
-
-    /// The attempts of a task from its latest on, newest first.
-    pub(super) fn attempts_of(&self, latest: Option<u64>) -> impl Iterator<Item = (u64, &Attempt)> {
-        let mut next = latest;
-        std::iter::from_fn(move || {
-            let number = next?;
-            let entry = self.attempts.get(number)?;
-            next = entry.previous;
-            Some((number, &entry.attempt))
-        })
-    }
-
-    /// The attempt under `token` of a task, whose start was recorded and that hasn't ended.
-    pub(super) fn running(&mut self, latest: Option<u64>, token: FencingToken) -> Option<&mut Attempt> {
-        let attempt = &mut self.attempts.get_mut(latest?)?.attempt;
-        (attempt.token == token && attempt.status == AttemptStatus::Running).then_some(attempt)
-    }
-
-    /// Whether the attempt that `fence` names was settled.
-    pub(super) fn is_settled(&self, latest: Option<u64>, fence: &Fence) -> bool {
-        self.attempts_of(latest).any(|(_, attempt)| {
-            attempt.token == fence.token
-                && attempt.attempt == fence.attempt
-                && attempt.executor_id == fence.holder.executor_id
-                && !matches!(attempt.status, AttemptStatus::Running | AttemptStatus::Lost)
-        })
+        self.changes.push(Note::Job(Box::new(JobNote {
+            job_id,
+            version,
+            change_time: now,
+        })));
     }
 
     pub(super) fn list_decisions(
@@ -92,7 +54,7 @@ impl History {
     ) -> Result<Page<Decision>> {
         let rows = self.decisions.back_from(position(page)?);
         let rows = rows.filter(|(_, decision)| job_id.is_none_or(|job_id| *job_id == decision.job_id));
-        Ok(page_of(rows, page, Decision::clone))
+        Ok(page_of(rows, page, |decision| Some(decision.clone())))
     }
 
     pub(super) fn list_attempts(
@@ -102,60 +64,47 @@ impl History {
         page: &PageRequest,
     ) -> Result<Page<Attempt>> {
         let before = position(page)?;
+        let matching = |row: &(u64, &AttemptRow)| matches(filter, row.1, tasks);
+        let copy = |row: &AttemptRow| row.to_attempt(tasks);
         let Some(task_id) = &filter.task_id else {
-            let rows = self
-                .attempts
-                .back_from(before)
-                .map(|(number, entry)| (number, &entry.attempt));
-            return Ok(page_of(
-                rows.filter(|row| matches_attempt(filter, row.1)),
-                page,
-                Attempt::clone,
-            ));
+            let rows = self.attempts.back_from(before);
+            return Ok(page_of(rows.filter(matching), page, copy));
         };
-        let latest = tasks
-            .slot(task_id)
-            .and_then(|slot| tasks.entry(slot).last_attempt);
-        let rows = self.attempts_of(latest).filter(|(number, _)| *number < before);
-        Ok(page_of(
-            rows.filter(|row| matches_attempt(filter, row.1)),
-            page,
-            Attempt::clone,
-        ))
-    }
-
-    pub(super) fn list_finished(
-        &self,
-        tasks: &Tasks,
-        filter: &FinishedFilter,
-        page: &PageRequest,
-    ) -> Result<Page<Task>> {
-        let rows = self.finished.back_from(position(page)?);
-        let rows = rows.map(|(number, slot)| (number, tasks.task(*slot)));
-        let rows = rows.filter(|(_, task)| {
-            filter.job_id.as_ref().is_none_or(|job_id| *job_id == task.job_id)
-                && (filter.states.is_empty() || filter.states.contains(&task.state))
-        });
-        Ok(page_of(rows, page, Task::clone))
+        let latest = tasks.slot(task_id).and_then(|slot| tasks.last_attempt(slot));
+        let rows = self.attempts.of_task(latest);
+        let rows = rows.filter(|(number, _)| *number < before);
+        Ok(page_of(rows.filter(matching), page, copy))
     }
 }
 
-fn matches_attempt(filter: &AttemptFilter, attempt: &Attempt) -> bool {
-    filter
-        .task_id
-        .as_ref()
-        .is_none_or(|task_id| *task_id == attempt.task_id)
-        && filter
-            .job_id
-            .as_ref()
-            .is_none_or(|job_id| *job_id == attempt.job_id)
+pub(super) fn list_finished(
+    tasks: &Tasks,
+    filter: &FinishedFilter,
+    page: &PageRequest,
+) -> Result<Page<Task>> {
+    let rows = tasks.finished.back_from(position(page)?);
+    let rows = rows.filter(|(_, (_, task))| {
+        filter.job_id.as_ref().is_none_or(|job_id| *job_id == task.job_id)
+            && (filter.states.is_empty() || filter.states.contains(&task.state))
+    });
+    Ok(page_of(rows, page, |(_, task)| Some(task.to_task())))
+}
+
+/// Whether an attempt matches the filter, but for the task.
+fn matches(filter: &AttemptFilter, row: &AttemptRow, tasks: &Tasks) -> bool {
+    let of_job = |job_id: &JobId| {
+        tasks
+            .ids_in(row.slot)
+            .is_some_and(|(_, its_job)| its_job == job_id)
+    };
+    filter.job_id.as_ref().is_none_or(of_job)
         && filter
             .executor_id
             .as_ref()
-            .is_none_or(|executor_id| *executor_id == attempt.executor_id)
-        && filter.status.is_none_or(|status| status == attempt.status)
-        && filter.from_time.is_none_or(|from| attempt.start_time >= from)
-        && filter.until_time.is_none_or(|until| attempt.start_time < until)
+            .is_none_or(|executor_id| executor_id == row.executor_id())
+        && filter.status.is_none_or(|status| status == row.status())
+        && filter.from_time.is_none_or(|from| row.start_time() >= from)
+        && filter.until_time.is_none_or(|until| row.start_time() < until)
 }
 
 /// The number before which a page begins.
@@ -174,16 +123,16 @@ pub(super) fn parse(cursor: &Cursor) -> Result<u64> {
 }
 
 /// The first rows, and a cursor if there are more.
-fn page_of<'a, T: 'a>(
-    mut rows: impl Iterator<Item = (u64, &'a T)>,
+fn page_of<'a, R: 'a, T>(
+    mut rows: impl Iterator<Item = (u64, &'a R)>,
     page: &PageRequest,
-    copy: impl Fn(&T) -> T,
+    copy: impl Fn(&R) -> Option<T>,
 ) -> Page<T> {
     let mut last = 0;
     let items = rows
         .by_ref()
         .take(clamp(page.limit))
-        .map(|(number, row)| {
+        .filter_map(|(number, row)| {
             last = number;
             copy(row)
         })

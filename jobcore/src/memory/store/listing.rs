@@ -15,7 +15,7 @@ impl State {
     pub(super) fn get_tasks(&self, task_ids: &[TaskId]) -> Vec<Option<Task>> {
         task_ids
             .iter()
-            .map(|task_id| Some(self.tasks.task(self.tasks.slot(task_id)?).clone()))
+            .map(|task_id| self.tasks.copy(self.tasks.slot(task_id)?))
             .collect()
     }
 
@@ -46,7 +46,7 @@ impl State {
     /// The live tasks with the lowest ids among those that match, in order.
     fn lowest_ids(&self, count: usize, matches: impl Fn(&Task) -> bool) -> Vec<Slot> {
         let mut lowest: BinaryHeap<(&TaskId, Slot)> = BinaryHeap::with_capacity(count + 1);
-        for (slot, task) in self.tasks.live_from(0).filter(|(_, task)| matches(task)) {
+        for (slot, task) in self.tasks.live().filter(|(_, task)| matches(task)) {
             if lowest.len() < count {
                 lowest.push((&task.task_id, slot));
             } else if lowest.peek().is_some_and(|(highest, _)| task.task_id < **highest) {
@@ -63,7 +63,7 @@ impl State {
 
     pub(super) fn task_counts(&self) -> Vec<TaskCount> {
         let mut counts: BTreeMap<(Lane, TaskState), TaskCount> = BTreeMap::new();
-        for (_, task) in self.tasks.live_from(0) {
+        for (_, task) in self.tasks.live() {
             let count = counts
                 .entry((task.lane.clone(), task.state))
                 .or_insert_with(|| TaskCount {
@@ -83,7 +83,7 @@ impl State {
         let start = cursor.map_or(Ok(end), parse)?;
         let mut next = start.min(end);
         let mut changes = Vec::new();
-        for (number, (_, note)) in self.history.changes.from(next) {
+        for (number, note) in self.history.changes.from(next) {
             if changes.len() == clamp(limit) {
                 break;
             }
@@ -98,11 +98,18 @@ impl State {
 
     fn change(&self, note: &Note) -> Option<Change> {
         match note {
-            Note::Job(job_id, version) => Some(Change::Job {
-                job_id: job_id.clone(),
-                version: *version,
+            Note::Job(note) => Some(Change::Job {
+                job_id: note.job_id.clone(),
+                version: note.version,
             }),
-            Note::Task(number) => Some(self.change_of(*self.history.finished.get(*number)?)),
+            Note::Task(number) => {
+                let (_, task) = self.tasks.finished.get(*number)?;
+                Some(Change::Task {
+                    task_id: task.task_id.clone(),
+                    job_id: task.job_id.clone(),
+                    state: task.state,
+                })
+            }
         }
     }
 }

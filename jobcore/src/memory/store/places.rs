@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use super::finished::Finished;
+use super::history::Note;
 use super::state::{FireKey, State};
 use super::tasks::Slot;
 use crate::gate::Gate;
 use crate::id::TaskId;
 use crate::job::Job;
-use crate::store::{Change, InsertOutcome, StepReport};
+use crate::store::{InsertOutcome, StepReport};
 use crate::task::{NewTask, Task, TaskState};
 use crate::time::Timestamp;
 
@@ -27,6 +29,9 @@ impl State {
     }
 
     fn insert(&mut self, mut new: NewTask, now: Timestamp) -> InsertOutcome {
+        let Some(id_key) = self.tasks.new_key(&new.task_id) else {
+            return InsertOutcome::Duplicate { task_id: new.task_id };
+        };
         if let Some(task_id) = self.duplicate_of(&new, now) {
             return InsertOutcome::Duplicate { task_id };
         }
@@ -40,15 +45,13 @@ impl State {
             self.gates.enter(key, policy);
         }
         let lane = self.lanes.enter(&new.lane);
-        let slot = self.tasks.add(Task::from_new(new, now), lane);
+        let slot = self.tasks.add(id_key, Task::from_new(new, now), lane);
         self.attach(slot);
         InsertOutcome::Inserted
     }
 
+    /// The task that was made for the same fire, or has the same unique key.
     fn duplicate_of(&self, new: &NewTask, now: Timestamp) -> Option<TaskId> {
-        if self.tasks.slot(&new.task_id).is_some() {
-            return Some(new.task_id.clone());
-        }
         if let Some(task_id) = fire_key(new).and_then(|key| self.fires.get(&key)) {
             return Some(task_id.clone());
         }
@@ -133,9 +136,8 @@ impl State {
             };
             self.runs.report(&step.run_id, report);
         }
-        self.tasks.end(slot);
-        self.tasks.replace(slot, |task| task.finish(state, reason, now));
-        self.history.finish(slot, now);
+        let number = self.tasks.finish(slot, state, reason, now);
+        self.history.changes.push(Note::Task(number));
     }
 
     /// Takes a waiting task out and makes it final.
@@ -157,16 +159,6 @@ impl State {
     pub(super) fn job_of(&self, slot: Slot) -> Option<&Arc<Job>> {
         self.jobs.get(&self.tasks.task(slot).job_id)
     }
-
-    /// The change that the task in `slot` made when it became final.
-    pub(super) fn change_of(&self, slot: Slot) -> Change {
-        let task = self.tasks.task(slot);
-        Change::Task {
-            task_id: task.task_id.clone(),
-            job_id: task.job_id.clone(),
-            state: task.state,
-        }
-    }
 }
 
 /// What makes a task of a fire unique.
@@ -174,7 +166,7 @@ fn fire_key(new: &NewTask) -> Option<FireKey> {
     Some((new.job_id.clone(), new.scheduled_for?, new.part))
 }
 
-/// The same of a task that is there.
-pub(super) fn fire_key_of(task: &Task) -> Option<FireKey> {
+/// The same of a final task.
+pub(super) fn fire_key_of(task: &Finished) -> Option<FireKey> {
     Some((task.job_id.clone(), task.scheduled_for?, task.part))
 }

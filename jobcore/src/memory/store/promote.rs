@@ -234,7 +234,7 @@ impl State {
 
     fn decide(&mut self, slot: Slot, kind: DecisionKind, reason: &str, now: Timestamp) {
         let task = self.tasks.task(slot);
-        self.history.decide(Decision {
+        self.history.decisions.push(Decision {
             job_id: task.job_id.clone(),
             scheduled_for: task.scheduled_for,
             count: 1,

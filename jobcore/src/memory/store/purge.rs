@@ -3,7 +3,6 @@
 use super::history::Note;
 use super::places::fire_key_of;
 use super::state::{State, clamp};
-use super::tasks::Slot;
 use crate::store::{Purge, Purged};
 
 impl State {
@@ -21,39 +20,26 @@ impl State {
     }
 
     fn purge_tasks(&mut self, purge: &Purge, limit: usize) -> (usize, bool) {
-        let finished = self.history.finished.from(0);
-        let mut old = finished
-            .filter(|(_, slot)| {
-                self.tasks
-                    .task(**slot)
-                    .end_time
-                    .is_some_and(|end| end < purge.before)
-            })
-            .map(|(number, slot)| (number, *slot));
-        let gone: Vec<(u64, Slot)> = old.by_ref().take(limit).collect();
-        let more = gone.len() == limit && old.next().is_some();
-        drop(old);
-        for (number, slot) in &gone {
-            self.history.finished.remove(*number);
-            self.forget(*slot);
+        let old = self
+            .tasks
+            .finished
+            .from(0)
+            .filter(|(_, (_, task))| task.end_time < purge.before)
+            .map(|(number, _)| number);
+        let gone: Vec<u64> = old.take(limit + 1).collect();
+        for number in gone.iter().take(limit) {
+            self.forget(*number);
         }
-        (gone.len(), more)
+        (gone.len().min(limit), gone.len() > limit)
     }
 
-    fn forget(&mut self, slot: Slot) {
-        let Some(entry) = self.tasks.remove(slot) else {
+    fn forget(&mut self, number: u64) {
+        let Some(task) = self.tasks.purge(number) else {
             return;
         };
-        let attempts: Vec<u64> = self
-            .history
-            .attempts_of(entry.last_attempt)
-            .map(|(number, _)| number)
-            .collect();
-        for number in attempts {
-            self.history.attempts.remove(number);
-        }
-        self.logs.purge(&entry.task.task_id);
-        if let Some(key) = fire_key_of(&entry.task) {
+        self.history.attempts.purge(task.last_attempt);
+        self.logs.purge(&task.task_id);
+        if let Some(key) = fire_key_of(&task) {
             self.fires.remove(&key);
         }
     }
@@ -74,9 +60,9 @@ impl State {
             .history
             .changes
             .from(0)
-            .take_while(|(_, (time, note))| match note {
-                Note::Job(..) => *time < purge.before,
-                Note::Task(number) => self.history.finished.get(*number).is_none(),
+            .take_while(|(_, note)| match note {
+                Note::Job(note) => note.change_time < purge.before,
+                Note::Task(number) => self.tasks.finished.get(*number).is_none(),
             })
             .map(|(number, _)| number)
             .collect();

@@ -138,10 +138,8 @@ impl State {
     /// Ends the attempt whose start was recorded, if there is one.
     fn end_attempt(&mut self, slot: Slot, status: AttemptStatus, end_time: Option<Timestamp>) {
         let entry = self.tasks.entry(slot);
-        if let Some(attempt) = self.history.running(entry.last_attempt, entry.task.token) {
-            attempt.status = status;
-            attempt.end_time = end_time;
-        }
+        let attempts = &mut self.history.attempts;
+        attempts.abandon(entry.last_attempt, entry.task.token, status, end_time);
     }
 
     /// Makes a detached task final without its holder, so that what the holder settles later is refused.

@@ -3,7 +3,7 @@
 use super::places::Ending;
 use super::state::State;
 use super::tasks::Slot;
-use crate::attempt::{Attempt, AttemptStatus};
+use crate::attempt::AttemptStatus;
 use crate::engine::settle::{Resolution, resolve};
 use crate::error::{Error, Result};
 use crate::lease::Fence;
@@ -48,6 +48,9 @@ impl State {
         let Some(slot) = self.tasks.slot(&fence.task_id) else {
             return SettleOutcome::Fenced;
         };
+        if !self.tasks.is_live(slot) {
+            return self.repeated(slot, &fence);
+        }
         let task = self.tasks.task(slot);
         let resolution = resolve(task, &fence, &settlement.next, now);
         if resolution == Resolution::Fenced {
@@ -97,13 +100,15 @@ impl State {
 
     /// What a settlement under a lease that is over is: the repetition of an earlier one, or stale.
     fn repeated(&self, slot: Slot, fence: &Fence) -> SettleOutcome {
-        let entry = self.tasks.entry(slot);
-        let task = &entry.task;
-        let recorded = if task.state.is_final() && task.token == fence.token {
+        let recorded = match self.tasks.finished_in(slot) {
             // What recovery ended has no holder, so that its attempt's own end counts as stale.
-            task.holder.as_ref() == Some(&fence.holder)
-        } else {
-            self.history.is_settled(entry.last_attempt, fence)
+            Some(finished) if finished.token == fence.token => {
+                finished.holder.as_ref() == Some(&fence.holder)
+            }
+            _ => {
+                let latest = self.tasks.last_attempt(slot);
+                self.history.attempts.is_settled(latest, fence)
+            }
         };
         if recorded {
             SettleOutcome::AlreadySettled
@@ -121,39 +126,19 @@ impl State {
         now: Timestamp,
     ) -> Option<String> {
         let entry = self.tasks.entry_mut(slot);
-        let running = self.history.running(entry.last_attempt, fence.token);
+        let attempts = &mut self.history.attempts;
         let Some(end) = end else {
-            if let Some(attempt) = running {
-                attempt.status = AttemptStatus::Released;
-                attempt.end_time = Some(now);
-            }
+            attempts.abandon(
+                entry.last_attempt,
+                fence.token,
+                AttemptStatus::Released,
+                Some(now),
+            );
             return None;
         };
         let output = entry.task.step.is_some().then(|| end.output.clone());
         entry.task.start_time = Some(end.start_time);
-        if let Some(attempt) = running {
-            attempt.status = end.status;
-            attempt.start_time = end.start_time;
-            attempt.end_time = Some(end.end_time);
-            attempt.exit_code = end.exit_code;
-            attempt.output = end.output;
-            attempt.error = end.error;
-            return output;
-        }
-        let attempt = Attempt {
-            task_id: fence.task_id,
-            job_id: entry.task.job_id.clone(),
-            attempt: fence.attempt,
-            executor_id: fence.holder.executor_id,
-            token: fence.token,
-            status: end.status,
-            start_time: end.start_time,
-            end_time: Some(end.end_time),
-            exit_code: end.exit_code,
-            output: end.output,
-            error: end.error,
-        };
-        entry.last_attempt = Some(self.history.record(attempt, entry.last_attempt));
+        entry.last_attempt = Some(attempts.end(slot, fence, entry.last_attempt, end));
         output
     }
 }

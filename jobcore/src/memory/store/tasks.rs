@@ -1,38 +1,56 @@
 //! All tasks by id, live and final: each keeps its slot until it is purged.
 
-use std::collections::HashMap;
-
+use super::finished::Finished;
+use super::ids::{Ids, Key};
+use super::journal::Journal;
 use super::lanes::LaneId;
-use crate::id::TaskId;
-use crate::task::Task;
+use crate::id::{JobId, TaskId};
+use crate::task::{Task, TaskState};
+use crate::time::Timestamp;
 
 /// A task's place in memory, by which the sets that it is in refer to it.
 pub(super) type Slot = u32;
 
-/// A task and what only this store knows of it.
+/// A live task and what only this store knows of it.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) task: Task,
-    /// Its lane; of no meaning when it is final.
     pub(super) lane: LaneId,
     /// Its latest attempt in the history, from which the earlier ones are linked.
     pub(super) last_attempt: Option<u64>,
 }
 
+/// What is in a slot.
+#[derive(Debug)]
+enum Place {
+    Free,
+    // Boxed, so that growing moves little.
+    Live(Box<Entry>),
+    /// A final task, by its number among those.
+    Final(u64),
+}
+
 /// All tasks.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
-    by_id: HashMap<TaskId, Slot>,
-    // Boxed, so that growing moves a word a task.
-    entries: Vec<Option<Box<Entry>>>,
+    ids: Ids,
+    places: Vec<Place>,
     free: Vec<Slot>,
     /// A bit for each slot: whether its task is live.
     live: Vec<u64>,
+    /// Final tasks, in the order in which they became so, with their slots.
+    pub(super) finished: Journal<(Slot, Finished)>,
 }
 
 impl Tasks {
     pub(super) fn slot(&self, task_id: &TaskId) -> Option<Slot> {
-        self.by_id.get(task_id).copied()
+        self.ids.get(&self.ids.key(task_id))
+    }
+
+    /// The key to [`add`](Self::add) a task with this id; `None` if there is one, live or final.
+    pub(super) fn new_key(&self, task_id: &TaskId) -> Option<Key> {
+        let key = self.ids.key(task_id);
+        self.ids.get(&key).is_none().then_some(key)
     }
 
     /// The slot of a live task.
@@ -40,22 +58,21 @@ impl Tasks {
         self.slot(task_id).filter(|slot| self.is_live(*slot))
     }
 
-    /// Adds a live task, whose id must be new.
-    pub(super) fn add(&mut self, task: Task, lane: LaneId) -> Slot {
-        let task_id = task.task_id.clone();
-        let entry = Some(Box::new(Entry {
+    /// Adds a live task under the key of its id.
+    pub(super) fn add(&mut self, key: Key, task: Task, lane: LaneId) -> Slot {
+        let place = Place::Live(Box::new(Entry {
             task,
             lane,
             last_attempt: None,
         }));
         let slot = match self.free.pop() {
             Some(slot) => {
-                self.entries[slot as usize] = entry;
+                self.places[slot as usize] = place;
                 slot
             }
             None => {
-                self.entries.push(entry);
-                Slot::try_from(self.entries.len() - 1).expect("invariant: memory ends before 2^32 tasks do")
+                self.places.push(place);
+                Slot::try_from(self.places.len() - 1).expect("invariant: memory ends before 2^32 tasks do")
             }
         };
         let word = slot as usize / 64;
@@ -63,22 +80,35 @@ impl Tasks {
             self.live.resize(word + 1, 0);
         }
         self.live[word] |= 1 << (slot % 64);
-        self.by_id.insert(task_id, slot);
+        self.ids.insert(key, slot);
         slot
     }
 
-    /// Notes that a task is final.
-    pub(super) fn end(&mut self, slot: Slot) {
+    /// Makes a task final; returns its number.
+    pub(super) fn finish(
+        &mut self,
+        slot: Slot,
+        state: TaskState,
+        reason: Option<String>,
+        end_time: Timestamp,
+    ) -> u64 {
         self.live[slot as usize / 64] &= !(1 << (slot % 64));
+        let number = self.finished.end();
+        let place = &mut self.places[slot as usize];
+        if let Place::Live(entry) = std::mem::replace(place, Place::Final(number)) {
+            self.finished
+                .push((slot, Finished::new(*entry, state, reason, end_time)));
+        }
+        number
     }
 
-    /// Forgets a task.
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<Box<Entry>> {
-        let entry = self.entries.get_mut(slot as usize)?.take()?;
-        self.end(slot);
-        self.by_id.remove(&entry.task.task_id);
+    /// Forgets a final task.
+    pub(super) fn purge(&mut self, number: u64) -> Option<Finished> {
+        let (slot, finished) = self.finished.remove(number)?;
+        self.places[slot as usize] = Place::Free;
+        self.ids.remove(&finished.task_id);
         self.free.push(slot);
-        Some(entry)
+        Some(finished)
     }
 
     pub(super) fn is_live(&self, slot: Slot) -> bool {
@@ -87,18 +117,20 @@ impl Tasks {
             .is_some_and(|word| word & (1 << (slot % 64)) != 0)
     }
 
-    /// The entry in a slot that is in use.
+    /// The live task in a slot; sets of live tasks name only such.
     pub(super) fn entry(&self, slot: Slot) -> &Entry {
-        self.entries[slot as usize]
-            .as_deref()
-            .expect("invariant: sets name only slots in use")
+        match &self.places[slot as usize] {
+            Place::Live(entry) => entry,
+            place => unreachable!("invariant: slot {slot} holds a live task, not {place:?}"),
+        }
     }
 
     /// As [`entry`](Self::entry), to change it.
     pub(super) fn entry_mut(&mut self, slot: Slot) -> &mut Entry {
-        self.entries[slot as usize]
-            .as_deref_mut()
-            .expect("invariant: sets name only slots in use")
+        match &mut self.places[slot as usize] {
+            Place::Live(entry) => entry,
+            place => unreachable!("invariant: slot {slot} holds a live task, not {place:?}"),
+        }
     }
 
     pub(super) fn task(&self, slot: Slot) -> &Task {
@@ -109,29 +141,68 @@ impl Tasks {
         &mut self.entry_mut(slot).task
     }
 
-    /// Replaces a task by what `change` makes of it.
-    pub(super) fn replace(&mut self, slot: Slot, change: impl FnOnce(Task) -> Task) {
-        let place = &mut self.entries[slot as usize];
-        let mut entry = place.take().expect("invariant: sets name only slots in use");
-        let Entry {
-            task,
-            lane,
-            last_attempt,
-        } = *entry;
-        *entry = Entry {
-            task: change(task),
-            lane,
-            last_attempt,
-        };
-        *place = Some(entry);
+    /// The final task in a slot.
+    pub(super) fn finished_in(&self, slot: Slot) -> Option<&Finished> {
+        match self.places[slot as usize] {
+            Place::Final(number) => Some(&self.finished.get(number)?.1),
+            _ => None,
+        }
     }
 
-    /// The live tasks in slots from `from` on.
-    pub(super) fn live_from(&self, from: usize) -> impl Iterator<Item = (Slot, &Task)> {
-        (from / 64..self.live.len())
-            .flat_map(|word| Bits(self.live[word]).map(move |bit| word * 64 + bit as usize))
-            .filter(move |slot| *slot >= from)
-            .map(|slot| (slot as Slot, self.task(slot as Slot)))
+    /// A copy of the task in a slot, live or final.
+    pub(super) fn copy(&self, slot: Slot) -> Option<Task> {
+        match &self.places[slot as usize] {
+            Place::Free => None,
+            Place::Live(entry) => Some(entry.task.clone()),
+            Place::Final(number) => Some(self.finished.get(*number)?.1.to_task()),
+        }
+    }
+
+    /// The ids of the task in a slot, live or final, and of its job.
+    pub(super) fn ids_in(&self, slot: Slot) -> Option<(&TaskId, &JobId)> {
+        match &self.places[slot as usize] {
+            Place::Free => None,
+            Place::Live(entry) => Some((&entry.task.task_id, &entry.task.job_id)),
+            Place::Final(number) => {
+                let finished = &self.finished.get(*number)?.1;
+                Some((&finished.task_id, &finished.job_id))
+            }
+        }
+    }
+
+    /// The latest attempt of the task in a slot, live or final.
+    pub(super) fn last_attempt(&self, slot: Slot) -> Option<u64> {
+        match &self.places[slot as usize] {
+            Place::Free => None,
+            Place::Live(entry) => entry.last_attempt,
+            Place::Final(number) => self.finished.get(*number)?.1.last_attempt,
+        }
+    }
+
+    /// Replaces a live task by what `change` makes of it.
+    pub(super) fn replace(&mut self, slot: Slot, change: impl FnOnce(Task) -> Task) {
+        let place = &mut self.places[slot as usize];
+        if let Place::Live(mut entry) = std::mem::replace(place, Place::Free) {
+            let Entry {
+                task,
+                lane,
+                last_attempt,
+            } = *entry;
+            *entry = Entry {
+                task: change(task),
+                lane,
+                last_attempt,
+            };
+            *place = Place::Live(entry);
+        }
+    }
+
+    /// The live tasks, in order of slots.
+    pub(super) fn live(&self) -> impl Iterator<Item = (Slot, &Task)> {
+        (0..)
+            .zip(&self.live)
+            .flat_map(|(word, bits)| Bits(*bits).map(move |bit| word * 64 + bit))
+            .map(|slot| (slot, self.task(slot)))
     }
 }
 
@@ -139,9 +210,9 @@ impl Tasks {
 struct Bits(u64);
 
 impl Iterator for Bits {
-    type Item = u32;
+    type Item = Slot;
 
-    fn next(&mut self) -> Option<u32> {
+    fn next(&mut self) -> Option<Slot> {
         let bit = self.0.trailing_zeros();
         if bit == 64 {
             return None;
