@@ -36,7 +36,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use executor::TaskContext;
 pub use handler::HandlerError;
 pub use job::JobBuilder;
-pub use runtime::{Engine, EngineBuilder};
+pub use runtime::{Engine, EngineBuilder, ExecutorNode, ExecutorNodeBuilder, NodeState};
 pub use schedule::Schedule;
 pub use scheduler::{Scheduler, SchedulerExt, Trigger};
 pub use time::Timestamp;

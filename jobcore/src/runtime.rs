@@ -21,6 +21,7 @@ mod leases;
 mod node;
 mod promote;
 mod recover;
+mod remote;
 mod retention;
 mod scheduler;
 mod settle;
@@ -28,3 +29,4 @@ mod start;
 mod wake;
 
 pub use engine::{Engine, EngineBuilder};
+pub use remote::{ExecutorNode, ExecutorNodeBuilder, NodeState};

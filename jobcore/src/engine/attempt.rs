@@ -123,7 +123,7 @@ fn output_of(outcome: Outcome) -> Output {
 }
 
 /// Keeps the head of what is too long, and says so.
-fn capped(mut text: String) -> String {
+pub(crate) fn capped(mut text: String) -> String {
     if text.len() > MAX_RECORDED {
         let dropped = text.len();
         text.truncate(text.floor_char_boundary(MAX_RECORDED - 64));

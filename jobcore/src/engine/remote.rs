@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::attempt::AttemptStatus;
-use crate::engine::attempt::{Ended, Ending, decide};
+use crate::engine::attempt::{Ended, Ending, capped, decide};
 use crate::executor::{Failure, Outcome, Output, Repeat};
 use crate::job::Delivery;
 use crate::lease::{Fence, Holder};
@@ -53,8 +53,8 @@ pub fn finished(
         start_time,
         end_time,
         exit_code: output.exit_code,
-        output: output.output,
-        error: output.error,
+        output: capped(output.output),
+        error: capped(output.error),
         class,
         repeat,
         checkpoint: None,

@@ -34,7 +34,7 @@ const MOST_PROGRESS: usize = 10_000;
 const LONGEST_CHUNK: usize = 64 * 1024;
 
 /// The longest checkpoint, in bytes.
-const LONGEST_CHECKPOINT: usize = 1024 * 1024;
+pub(super) const LONGEST_CHECKPOINT: usize = 1024 * 1024;
 
 /// Takes what attempts report, and writes it in batches.
 pub(crate) struct Journal {
@@ -204,7 +204,7 @@ impl Reporter for Journal {
 }
 
 /// Splits text into chunks at character boundaries; empty text gives one empty chunk.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;

@@ -204,7 +204,7 @@ pub enum ReportEvent {
 pub struct Checkpoint {
     /// What the next attempt shall find.
     pub value: Json,
-    /// Counts the attempt's checkpoints, from 1, for [`ControlMessage::Saved`].
+    /// Higher than that of the attempt's checkpoint before; comes back in [`ControlMessage::Saved`].
     pub sequence: u64,
 }
 
@@ -309,8 +309,8 @@ pub enum Taking {
 /// A sign of life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Beat {
-    /// Whose.
-    pub holder: Holder,
+    /// Whose, and where the answer goes.
+    pub from: Address,
     /// Counts its signs of life.
     pub sequence: u64,
     /// When it was made, by the same clock by which the executor judges

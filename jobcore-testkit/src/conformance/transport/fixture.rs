@@ -205,9 +205,9 @@ pub(crate) fn join(id: &str, nonce: u64) -> Join {
     }
 }
 
-pub(crate) fn beat(holder: &Holder, sequence: u64) -> Beat {
+pub(crate) fn beat(from: &Address, sequence: u64) -> Beat {
     Beat {
-        holder: holder.clone(),
+        from: from.clone(),
         sequence,
         beat_time: at(5),
         taking: Taking::Nothing,

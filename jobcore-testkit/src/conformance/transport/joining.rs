@@ -66,7 +66,7 @@ pub(super) async fn an_executor_joins_again(f: &Fixture) {
 pub(super) async fn beats_reach_every_scheduler(f: &Fixture) {
     let other = f.place().scheduler().await;
     let member = f.member("e1").await;
-    let sent = beat(&member.address.holder, 3);
+    let sent = beat(&member.address, 3);
     member.end.beat(sent.clone()).await.expect("beat");
     for scheduler in [&f.scheduler, &other] {
         let seen = f
@@ -100,7 +100,7 @@ pub(super) async fn a_quiet_lane_says_that_it_was_read_to_its_end(f: &Fixture) {
     for sequence in 0..3 {
         member
             .end
-            .beat(beat(&member.address.holder, sequence))
+            .beat(beat(&member.address, sequence))
             .await
             .expect("beat");
     }
@@ -128,11 +128,7 @@ pub(super) async fn a_dropped_wait_loses_no_heartbeat(f: &Fixture) {
         }
     })
     .await;
-    member
-        .end
-        .beat(beat(&member.address.holder, 1))
-        .await
-        .expect("beat");
+    member.end.beat(beat(&member.address, 1)).await.expect("beat");
     f.next_heartbeat(&*f.scheduler, |message| {
         matches!(message, HeartbeatMessage::Beat(_)).then_some(())
     })

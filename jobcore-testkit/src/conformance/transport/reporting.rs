@@ -144,11 +144,7 @@ pub(super) async fn beats_do_not_wait_behind_reports_and_logs(f: &Fixture) {
     let reports = (0..500).map(|n| started(n, &member.address.holder)).collect();
     member.end.report(reports).await.expect("report");
     member.end.log((0..500).map(chunk).collect()).await.expect("log");
-    member
-        .end
-        .beat(beat(&member.address.holder, 1))
-        .await
-        .expect("beat");
+    member.end.beat(beat(&member.address, 1)).await.expect("beat");
     f.next_heartbeat(&*f.scheduler, |message| {
         matches!(message, jobcore::transport::HeartbeatMessage::Beat(_)).then_some(())
     })
