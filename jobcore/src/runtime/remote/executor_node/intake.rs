@@ -44,10 +44,7 @@ fn take(link: &Arc<Link>, message: TaskMessage) {
     };
     // Told once: if that gets lost, the task is taken back because nobody names it.
     let reason = refused.to_owned();
-    link.starts
-        .lock()
-        .push(report(&message, ReportEvent::Returned { reason }));
-    link.report.notify_one();
+    link.tell_once(report(&message, ReportEvent::Returned { reason }));
 }
 
 /// Takes control messages in; runs until the node ends.

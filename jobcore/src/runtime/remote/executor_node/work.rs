@@ -69,10 +69,7 @@ async fn run(link: &Link, running: &Running, message: &TaskMessage) -> Outcome {
             outcome = &mut work => return outcome,
             () = link.clock.sleep_until(start_time + link.config.start_delay) => {}
         }
-        link.starts
-            .lock()
-            .push(report(message, ReportEvent::Started { start_time }));
-        link.report.notify_one();
+        link.tell_once(report(message, ReportEvent::Started { start_time }));
     }
     work.await
 }
