@@ -1,7 +1,9 @@
 //! Proof for jobcore and for what others build on it: conformance suites, faults on purpose, and comparison.
 //!
 //! - [`conformance`] says, case by case, what a backend must do, and runs the cases against any backend.
+//! - [`faulty`] makes a backend fail in every way in which a real one can.
 //! - [`clock`] has a clock that a test sets.
 
 pub mod clock;
 pub mod conformance;
+pub mod faulty;
