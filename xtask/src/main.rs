@@ -2,7 +2,6 @@
 
 mod cargo;
 mod clock;
-mod examples;
 mod run;
 mod step;
 mod toolchain;

@@ -1,0 +1,97 @@
+-- Lanes by number, so that rows and indexes stay small.
+CREATE TABLE lanes (
+    lane_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    lane    TEXT    NOT NULL UNIQUE,
+    retired INTEGER NOT NULL DEFAULT 0  -- had no live task when somebody last looked
+);
+
+-- Live tasks. Small: what becomes final moves to job_logs.
+CREATE TABLE tasks (
+    task_id         VARCHAR(64) NOT NULL PRIMARY KEY,
+    job_id          VARCHAR(64) NOT NULL,
+    lane_id         INTEGER     NOT NULL,
+    state           INTEGER     NOT NULL,  -- 0 blocked, 1 scheduled, 2 ready, 3 leased, 4 running
+    priority        INTEGER     NOT NULL,
+    due_time        INTEGER     NOT NULL,
+    rank            INTEGER     NOT NULL,
+    attempt         INTEGER     NOT NULL,
+    failures        INTEGER     NOT NULL,
+    token           INTEGER     NOT NULL,
+    create_time     INTEGER     NOT NULL,
+    start_time      INTEGER,
+    scheduled_for   INTEGER,
+    part            INTEGER     NOT NULL,
+    origin          INTEGER     NOT NULL,
+    arguments       TEXT,
+    cancel_deadline INTEGER,               -- of a request to cancel
+    extra           TEXT                   -- JSON of what most tasks don't have
+) WITHOUT ROWID;
+CREATE INDEX tasks_ready ON tasks (lane_id, rank) WHERE state = 2;
+CREATE INDEX tasks_due ON tasks (due_time) WHERE state = 1;
+CREATE INDEX tasks_cancel ON tasks (cancel_deadline) WHERE cancel_deadline IS NOT NULL;
+CREATE UNIQUE INDEX tasks_fire ON tasks (job_id, scheduled_for, part) WHERE scheduled_for IS NOT NULL;
+
+-- Saved by an attempt for the next one; apart, since they are large and rare.
+CREATE TABLE checkpoints (
+    task_id    VARCHAR(64) NOT NULL PRIMARY KEY,
+    checkpoint TEXT        NOT NULL
+);
+
+-- Leases that hold at least one task. The number is the fencing token.
+CREATE TABLE leases (
+    token        INTEGER PRIMARY KEY AUTOINCREMENT,
+    claim_id     BLOB        NOT NULL UNIQUE,
+    executor_id  VARCHAR(64) NOT NULL,
+    incarnation  INTEGER     NOT NULL,
+    held         INTEGER     NOT NULL,  -- how many of its tasks it holds
+    start_before INTEGER,
+    task_ids     TEXT        NOT NULL   -- JSON of what was claimed; what has another token by now left it
+);
+CREATE INDEX leases_holder ON leases (executor_id, incarnation);
+
+-- Gates, and the tasks behind them. `passed` and `blocked` repeat what the task's row says, so that one range of one
+-- index answers what a gate asks.
+CREATE TABLE gates (
+    gate_key     TEXT NOT NULL PRIMARY KEY,
+    policy       TEXT NOT NULL,  -- JSON
+    arrival_time INTEGER
+) WITHOUT ROWID;
+CREATE TABLE gate_tasks (
+    gate_key TEXT        NOT NULL,
+    task_id  VARCHAR(64) NOT NULL,
+    blocked  INTEGER     NOT NULL,
+    passed   INTEGER     NOT NULL,
+    rank     INTEGER     NOT NULL,
+    due_time INTEGER     NOT NULL,
+    PRIMARY KEY (gate_key, task_id)
+) WITHOUT ROWID;
+CREATE INDEX gate_tasks_order ON gate_tasks (blocked, gate_key, passed, rank, due_time);
+CREATE INDEX gate_tasks_due ON gate_tasks (due_time) WHERE blocked = 1;
+
+CREATE TABLE unique_keys (
+    scope       TEXT        NOT NULL,
+    key         TEXT        NOT NULL,
+    task_id     VARCHAR(64) NOT NULL,
+    expire_time INTEGER     NOT NULL,
+    PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
+CREATE INDEX unique_keys_expire ON unique_keys (expire_time);
+
+CREATE TABLE workflow_runs (
+    run_id   VARCHAR(64) NOT NULL PRIMARY KEY,
+    job_id   VARCHAR(64) NOT NULL,
+    version  INTEGER     NOT NULL,
+    state    TEXT        NOT NULL,
+    reports  INTEGER     NOT NULL DEFAULT 0,  -- how many its inbox ever got
+    end_time INTEGER
+);
+CREATE INDEX workflow_runs_end ON workflow_runs (end_time) WHERE end_time IS NOT NULL;
+CREATE TABLE run_inbox (
+    run_id   VARCHAR(64) NOT NULL,
+    sequence INTEGER     NOT NULL,
+    step     TEXT        NOT NULL,
+    task_id  VARCHAR(64) NOT NULL,
+    state    INTEGER     NOT NULL,
+    output   TEXT        NOT NULL,
+    PRIMARY KEY (run_id, sequence)
+) WITHOUT ROWID;

@@ -1,0 +1,69 @@
+//! What a connection remembers, so that it needn't read and decode it for every task. Bounded, and thrown away after a
+//! rollback, which may have undone what it came from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jobcore::id::JobId;
+use jobcore::job::Job;
+use jobcore::lane::Lane;
+
+/// How many decoded jobs are kept: about a kilobyte each.
+const MAX_JOBS: usize = 1_024;
+
+/// How many lanes are kept; there are a few per handler and executor.
+const MAX_LANES: usize = 4_096;
+
+/// What a connection remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Caches {
+    jobs: HashMap<JobId, Arc<Job>>,
+    lanes: HashMap<i64, Lane>,
+    lane_ids: HashMap<Lane, i64>,
+}
+
+impl Caches {
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The job as it was when it was last read; the caller checks that it is still so.
+    pub(crate) fn job(&self, job_id: &JobId) -> Option<&Arc<Job>> {
+        self.jobs.get(job_id)
+    }
+
+    pub(crate) fn keep_job(&mut self, job: Arc<Job>) {
+        if self.jobs.len() >= MAX_JOBS {
+            self.jobs.clear();
+        }
+        self.jobs.insert(job.job_id.clone(), job);
+    }
+
+    pub(crate) fn forget_job(&mut self, job_id: &JobId) {
+        self.jobs.remove(job_id);
+    }
+
+    /// The lane with this number. Numbers are never given again.
+    pub(crate) fn lane(&self, lane_id: i64) -> Option<&Lane> {
+        self.lanes.get(&lane_id)
+    }
+
+    pub(crate) fn lane_id(&self, lane: &Lane) -> Option<i64> {
+        self.lane_ids.get(lane).copied()
+    }
+
+    pub(crate) fn keep_lane(&mut self, lane_id: i64, lane: Lane) {
+        if self.lanes.len() >= MAX_LANES {
+            self.forget_lanes();
+        }
+        self.lanes.insert(lane_id, lane.clone());
+        self.lane_ids.insert(lane, lane_id);
+    }
+
+    /// Forgets the lanes, after some were retired.
+    pub(crate) fn forget_lanes(&mut self) {
+        self.lanes.clear();
+        self.lane_ids.clear();
+    }
+}

@@ -1,0 +1,66 @@
+//! A connection with what it remembers.
+
+use jobcore::Timestamp;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection as _};
+
+use crate::caches::Caches;
+use crate::error::Result;
+
+/// A connection with what it remembers of the tables that hardly change.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) sql: SqliteConnection,
+    pub(crate) caches: Caches,
+}
+
+impl Connection {
+    pub(crate) async fn open(options: &SqliteConnectOptions) -> Result<Self, sqlx::Error> {
+        let sql = options.clone().disable_statement_logging().connect().await?;
+        Ok(Self {
+            sql,
+            caches: Caches::default(),
+        })
+    }
+
+    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
+        self.sql.close().await
+    }
+}
+
+/// What an operation works with: a connection, inside a transaction if it writes, and the store's clock.
+#[derive(Debug)]
+pub(crate) struct Cx<'c> {
+    pub(crate) sql: &'c mut SqliteConnection,
+    pub(crate) caches: &'c mut Caches,
+    pub(crate) store_now: Timestamp,
+}
+
+impl Connection {
+    pub(crate) fn cx(&mut self, store_now: Timestamp) -> Cx<'_> {
+        Cx {
+            sql: &mut self.sql,
+            caches: &mut self.caches,
+            store_now,
+        }
+    }
+}
+
+/// An operation of the store: what it asks, and how it is carried out.
+///
+/// It can be carried out again after a rollback, so it keeps its request.
+#[async_trait::async_trait]
+pub(crate) trait Operation: Send + Sync + 'static {
+    /// What the caller gets.
+    type Answer: Send + 'static;
+    /// Its name in errors.
+    const NAME: &'static str;
+
+    /// How many rows it touches, roughly: bounds what goes into one transaction.
+    fn weight(&self) -> usize {
+        1
+    }
+
+    /// Carries it out.
+    async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer>;
+}

@@ -1,0 +1,174 @@
+//! What is due, what was never planned, and fires.
+
+use std::sync::Arc;
+
+use jobcore::Timestamp;
+use jobcore::job::Job;
+use jobcore::store::{Decision, DueJobs, Fire, FireOutcome};
+
+use super::decisions::insert_decisions;
+use super::insert::insert_new_tasks;
+use super::stored_job::{decode, job_columns};
+use crate::connection::{Cx, Operation};
+use crate::error::Result;
+
+/// Jobs that are due.
+#[derive(Debug)]
+pub(crate) struct ListDueJobs(pub(crate) DueJobs);
+
+#[async_trait::async_trait]
+impl Operation for ListDueJobs {
+    type Answer = Vec<Arc<Job>>;
+    const NAME: &'static str = "due_jobs";
+
+    async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
+        let select = concat!(
+            "SELECT ",
+            job_columns!(),
+            " FROM jobs WHERE next_fire_time IS NOT NULL AND next_fire_time <= ?1 \
+             AND (next_fire_time, job_id) > (?2, ?3) ORDER BY next_fire_time, job_id LIMIT ?4"
+        );
+        let (after_time, after_id) = match &self.0.after {
+            Some((time, job_id)) => (time.as_micros(), job_id.as_str().to_owned()),
+            None => (i64::MIN, String::new()),
+        };
+        let rows = sqlx::query(select)
+            .bind(self.0.until.as_micros())
+            .bind(after_time)
+            .bind(after_id)
+            .bind(i64::try_from(self.0.limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *cx.sql)
+            .await?;
+        rows.iter().map(|row| decode(row).map(Arc::new)).collect()
+    }
+}
+
+/// The earliest next fire time after an instant.
+#[derive(Debug)]
+pub(crate) struct NextDueTime(pub(crate) Timestamp);
+
+#[async_trait::async_trait]
+impl Operation for NextDueTime {
+    type Answer = Option<Timestamp>;
+    const NAME: &'static str = "next_due_time";
+
+    async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
+        let select = "SELECT next_fire_time FROM jobs WHERE next_fire_time IS NOT NULL AND next_fire_time > ?1 \
+                      ORDER BY next_fire_time LIMIT 1";
+        let next: Option<i64> = sqlx::query_scalar(select)
+            .bind(self.0.as_micros())
+            .fetch_optional(&mut *cx.sql)
+            .await?;
+        Ok(next.map(Timestamp::from_micros))
+    }
+}
+
+/// Jobs whose next fire time was never computed, or with other time zone data.
+#[derive(Debug)]
+pub(crate) struct ListUnplannedJobs {
+    pub(crate) zone_version: String,
+    pub(crate) limit: usize,
+}
+
+#[async_trait::async_trait]
+impl Operation for ListUnplannedJobs {
+    type Answer = Vec<Arc<Job>>;
+    const NAME: &'static str = "unplanned_jobs";
+
+    async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
+        // By version, since `<>` would read the whole index; there are never more than a few.
+        let mut jobs = Vec::new();
+        let mut version = String::new();
+        loop {
+            let found = if version == self.zone_version {
+                Vec::new()
+            } else {
+                self.of_version(cx, &version).await?
+            };
+            jobs.extend(found);
+            let select = "SELECT zone_version FROM jobs WHERE paused = 0 \
+                          AND coalesce(scheduled, cron_expression IS NOT NULL) AND zone_version > ?1 \
+                          ORDER BY zone_version LIMIT 1";
+            let next: Option<String> = sqlx::query_scalar(select)
+                .bind(version)
+                .fetch_optional(&mut *cx.sql)
+                .await?;
+            match next {
+                Some(next) => version = next,
+                None => break,
+            }
+        }
+        jobs.sort_unstable_by(|a, b| a.job_id.cmp(&b.job_id));
+        jobs.truncate(self.limit);
+        Ok(jobs)
+    }
+}
+
+impl ListUnplannedJobs {
+    /// The first jobs that were planned with another version of the data.
+    async fn of_version(&self, cx: &mut Cx<'_>, version: &str) -> Result<Vec<Arc<Job>>> {
+        let select = concat!(
+            "SELECT ",
+            job_columns!(),
+            " FROM jobs WHERE paused = 0 AND coalesce(scheduled, cron_expression IS NOT NULL) AND zone_version = ?1 \
+             ORDER BY job_id LIMIT ?2"
+        );
+        let rows = sqlx::query(select)
+            .bind(version.to_owned())
+            .bind(i64::try_from(self.limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *cx.sql)
+            .await?;
+        rows.iter().map(|row| decode(row).map(Arc::new)).collect()
+    }
+}
+
+/// Carries out fires.
+#[derive(Debug)]
+pub(crate) struct FireJobs(pub(crate) Vec<Fire>);
+
+#[async_trait::async_trait]
+impl Operation for FireJobs {
+    type Answer = Vec<FireOutcome>;
+    const NAME: &'static str = "fire";
+
+    fn weight(&self) -> usize {
+        self.0.iter().map(|fire| 1 + fire.tasks.len()).sum()
+    }
+
+    async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
+        let mut outcomes = Vec::with_capacity(self.0.len());
+        let mut tasks = Vec::new();
+        let mut decisions: Vec<&Decision> = Vec::new();
+        for fire in &self.0 {
+            if advance(cx, fire).await? {
+                tasks.extend(fire.tasks.iter().map(|task| (task, fire.now)));
+                decisions.extend(&fire.decisions);
+                outcomes.push(FireOutcome::Fired);
+            } else {
+                outcomes.push(FireOutcome::Conflict);
+            }
+        }
+        // A task that is there already keeps its place: the fire stands either way.
+        insert_new_tasks(cx, &tasks).await?;
+        insert_decisions(cx, &decisions).await?;
+        Ok(outcomes)
+    }
+}
+
+/// Advances a job, if it still is as the fire was planned for. The version and `update_time` stay.
+async fn advance(cx: &mut Cx<'_>, fire: &Fire) -> Result<bool> {
+    let update = "UPDATE jobs SET next_fire_time = ?4, last_fire_time = coalesce(?5, last_fire_time), \
+                  zone_version = ?6, error = ?7 \
+                  WHERE job_id = ?1 AND version = ?2 AND next_fire_time IS ?3 AND paused = 0";
+    let done = sqlx::query(update)
+        .bind(fire.job_id.as_str().to_owned())
+        .bind(i64::try_from(fire.version).unwrap_or(i64::MAX))
+        .bind(fire.expected_next_fire_time.map(Timestamp::as_micros))
+        .bind(fire.next_fire_time.map(Timestamp::as_micros))
+        .bind(fire.last_fire_time.map(Timestamp::as_micros))
+        .bind(fire.zone_version.clone())
+        .bind(fire.error.clone())
+        .execute(&mut *cx.sql)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}

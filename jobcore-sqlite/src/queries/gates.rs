@@ -1,0 +1,112 @@
+//! Gates, and the table that mirrors who stands before and behind them, so that ungated tasks pay nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use jobcore::Timestamp;
+use jobcore::gate::{Gate, GateKey};
+use jobcore::task::{Task, TaskState};
+
+use super::rows::{Bound, RowStatement, json_list};
+use super::stored_task::StoredTask;
+use crate::connection::Cx;
+use crate::error::{Failure, Result};
+
+/// Creates gates, or gives them the policy that came with the newest task.
+pub(crate) async fn put_gates(cx: &mut Cx<'_>, gates: &[&Gate]) -> Result<()> {
+    let newest: BTreeMap<&GateKey, &Gate> = gates.iter().map(|gate| (&gate.key, *gate)).collect();
+    for (key, gate) in newest {
+        let policy = serde_json::to_string(&gate.policy).map_err(Failure::corrupt)?;
+        let upsert = "INSERT INTO gates (gate_key, policy) VALUES (?1, ?2) \
+                      ON CONFLICT (gate_key) DO UPDATE SET policy = ?2 WHERE policy <> ?2";
+        sqlx::query(upsert)
+            .bind(key.as_str().to_owned())
+            .bind(policy)
+            .execute(&mut *cx.sql)
+            .await?;
+    }
+    Ok(())
+}
+
+const MIRROR: &str =
+    "INSERT OR REPLACE INTO gate_tasks (gate_key, task_id, blocked, passed, rank, due_time) VALUES";
+static MIRROR_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(MIRROR, 6, ""));
+
+/// Writes what the gates need to know of tasks that were written.
+pub(crate) async fn mirror(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
+    let mut rows: Vec<(&GateKey, &Task)> = Vec::new();
+    for StoredTask { task, .. } in tasks {
+        rows.extend(task.gates.iter().map(|key| (key, task)));
+    }
+    let bind = |query: Bound, (key, task): &(&GateKey, &Task)| {
+        query
+            .bind(key.as_str().to_owned())
+            .bind(task.task_id.as_str().to_owned())
+            .bind(task.state == TaskState::Blocked)
+            .bind(task.passed)
+            .bind(task.rank.0)
+            .bind(task.due_time.as_micros())
+    };
+    MIRROR_TASKS.execute(cx.sql, &rows, bind).await
+}
+
+/// Takes tasks that became final away from their gates.
+///
+/// A gate that nobody stands at any more is forgotten, unless its rate still remembers the last one: such ones are
+/// [forgotten later](forget_idle_gates).
+pub(crate) async fn leave_gates(cx: &mut Cx<'_>, tasks: &[&Task], now: Timestamp) -> Result<()> {
+    let gated: Vec<&Task> = tasks.iter().copied().filter(|task| task.is_gated()).collect();
+    if gated.is_empty() {
+        return Ok(());
+    }
+    let keys = json_list(gated.iter().flat_map(|task| &task.gates).map(GateKey::as_str));
+    let ids = json_list(gated.iter().map(|task| task.task_id.as_str()));
+    // Both lists, since the table is found by gate; a pair that isn't there costs nothing.
+    let delete = "DELETE FROM gate_tasks WHERE gate_key IN (SELECT value FROM json_each(?1)) \
+                  AND task_id IN (SELECT value FROM json_each(?2))";
+    sqlx::query(delete)
+        .bind(keys.clone())
+        .bind(ids)
+        .execute(&mut *cx.sql)
+        .await?;
+    let delete = "DELETE FROM gates WHERE gate_key IN (SELECT value FROM json_each(?1)) \
+                  AND (arrival_time IS NULL OR arrival_time <= ?2) \
+                  AND NOT EXISTS (SELECT 1 FROM gate_tasks WHERE gate_tasks.gate_key = gates.gate_key)";
+    sqlx::query(delete)
+        .bind(keys)
+        .bind(now.as_micros())
+        .execute(&mut *cx.sql)
+        .await?;
+    Ok(())
+}
+
+/// Forgets gates that nobody stands at and whose rate is quiet again.
+pub(crate) async fn forget_idle_gates(cx: &mut Cx<'_>, now: Timestamp) -> Result<()> {
+    let delete = "DELETE FROM gates WHERE arrival_time <= ?1 \
+                  AND NOT EXISTS (SELECT 1 FROM gate_tasks WHERE gate_tasks.gate_key = gates.gate_key)";
+    sqlx::query(delete)
+        .bind(now.as_micros())
+        .execute(&mut *cx.sql)
+        .await?;
+    Ok(())
+}
+
+/// Which of these gates have a due task waiting.
+pub(crate) async fn waiting_gates(
+    cx: &mut Cx<'_>,
+    keys: &[GateKey],
+    now: Timestamp,
+) -> Result<BTreeSet<GateKey>> {
+    if keys.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let select = "SELECT value FROM json_each(?1) WHERE EXISTS (SELECT 1 FROM gate_tasks \
+                  WHERE gate_key = value AND blocked = 1 AND due_time <= ?2)";
+    let list = json_list(keys.iter().map(GateKey::as_str));
+    let waiting: Vec<String> = sqlx::query_scalar(select)
+        .bind(list)
+        .bind(now.as_micros())
+        .fetch_all(&mut *cx.sql)
+        .await?;
+    Ok(waiting.into_iter().map(GateKey::from_stored).collect())
+}

@@ -1,0 +1,201 @@
+//! Inserting tasks: what is there already is found first, then all that is new goes in at once.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use jobcore::Timestamp;
+use jobcore::id::{JobId, TaskId};
+use jobcore::store::InsertOutcome;
+use jobcore::task::{NewTask, Task, UniqueKey};
+use sqlx::Row;
+
+use super::gates::put_gates;
+use super::lanes::lane_id;
+use super::rows::{RowStatement, json_list};
+use super::stored_task::{StoredTask, insert_tasks};
+use crate::connection::{Cx, Operation};
+use crate::error::{Failure, Result};
+
+/// Inserts tasks.
+#[derive(Debug)]
+pub(crate) struct InsertTasks {
+    pub(crate) tasks: Vec<NewTask>,
+    pub(crate) now: Timestamp,
+}
+
+#[async_trait::async_trait]
+impl Operation for InsertTasks {
+    type Answer = Vec<InsertOutcome>;
+    const NAME: &'static str = "insert_tasks";
+
+    fn weight(&self) -> usize {
+        self.tasks.len()
+    }
+
+    async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
+        let tasks: Vec<_> = self.tasks.iter().map(|task| (task, self.now)).collect();
+        insert_new_tasks(cx, &tasks).await
+    }
+}
+
+/// Names a fire's task: job, nominal time, part.
+type FireKey = (JobId, i64, u32);
+
+/// What is taken already.
+#[derive(Default)]
+struct Taken {
+    ids: HashMap<TaskId, ()>,
+    fires: HashMap<FireKey, TaskId>,
+    keys: HashMap<(String, String), TaskId>,
+}
+
+/// Inserts those that aren't there, and says what is there instead of the others.
+pub(crate) async fn insert_new_tasks(
+    cx: &mut Cx<'_>,
+    tasks: &[(&NewTask, Timestamp)],
+) -> Result<Vec<InsertOutcome>> {
+    if tasks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut taken = Taken {
+        ids: taken_ids(cx, tasks).await?,
+        fires: taken_fires(cx, tasks).await?,
+        keys: taken_keys(cx, tasks).await?,
+    };
+    let mut outcomes = Vec::with_capacity(tasks.len());
+    let mut rows = Vec::with_capacity(tasks.len());
+    let mut keys = Vec::new();
+    let mut gates = Vec::new();
+    for (new, now) in tasks {
+        if let Some(task_id) = taken.by(new) {
+            outcomes.push(InsertOutcome::Duplicate { task_id });
+            continue;
+        }
+        taken.take(new);
+        gates.extend(&new.gates);
+        keys.extend(new.unique_key.as_ref().map(|key| (key, &new.task_id, *now)));
+        let lane_id = lane_id(cx, &new.lane).await?;
+        let task = Task::from_new((*new).clone(), *now);
+        rows.push(StoredTask {
+            task,
+            lane_id,
+            checkpoint_changed: false,
+        });
+        outcomes.push(InsertOutcome::Inserted);
+    }
+    put_gates(cx, &gates).await?;
+    insert_tasks(cx, &rows).await?;
+    insert_keys(cx, &keys).await?;
+    Ok(outcomes)
+}
+
+impl Taken {
+    /// The task that is there instead of `new`.
+    fn by(&self, new: &NewTask) -> Option<TaskId> {
+        if self.ids.contains_key(&new.task_id) {
+            return Some(new.task_id.clone());
+        }
+        if let Some(task_id) = fire_key(new).and_then(|key| self.fires.get(&key)) {
+            return Some(task_id.clone());
+        }
+        let key = new.unique_key.as_ref()?;
+        self.keys.get(&(key.scope.clone(), key.key.clone())).cloned()
+    }
+
+    fn take(&mut self, new: &NewTask) {
+        self.ids.insert(new.task_id.clone(), ());
+        if let Some(key) = &new.unique_key {
+            self.keys
+                .insert((key.scope.clone(), key.key.clone()), new.task_id.clone());
+        }
+        if let Some(key) = fire_key(new) {
+            self.fires.insert(key, new.task_id.clone());
+        }
+    }
+}
+
+fn fire_key(new: &NewTask) -> Option<FireKey> {
+    Some((new.job_id.clone(), new.scheduled_for?.as_micros(), new.part))
+}
+
+async fn taken_ids(cx: &mut Cx<'_>, tasks: &[(&NewTask, Timestamp)]) -> Result<HashMap<TaskId, ()>> {
+    let select = "SELECT value FROM json_each(?1) \
+                  WHERE EXISTS (SELECT 1 FROM tasks WHERE task_id = value) \
+                  OR EXISTS (SELECT 1 FROM job_logs WHERE task_id = value AND task_state IS NOT NULL)";
+    let list = json_list(tasks.iter().map(|(new, _)| new.task_id.as_str()));
+    let ids: Vec<String> = sqlx::query_scalar(select)
+        .bind(list)
+        .fetch_all(&mut *cx.sql)
+        .await?;
+    Ok(ids.into_iter().map(|id| (TaskId::from_stored(id), ())).collect())
+}
+
+async fn taken_fires(cx: &mut Cx<'_>, tasks: &[(&NewTask, Timestamp)]) -> Result<HashMap<FireKey, TaskId>> {
+    let fires: Vec<FireKey> = tasks.iter().filter_map(|(new, _)| fire_key(new)).collect();
+    if fires.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let select = "WITH f AS (SELECT value ->> 0 AS job_id, value ->> 1 AS at, value ->> 2 AS part FROM json_each(?1)) \
+                  SELECT f.job_id, f.at, f.part, t.task_id FROM f JOIN tasks t \
+                  ON t.job_id = f.job_id AND t.scheduled_for = f.at AND t.part = f.part \
+                  UNION ALL \
+                  SELECT f.job_id, f.at, f.part, h.task_id FROM f JOIN job_logs h \
+                  ON h.job_id = f.job_id AND h.scheduled_for = f.at AND h.part = f.part";
+    let list = serde_json::to_string(&fires).map_err(Failure::corrupt)?;
+    let rows = sqlx::query(select).bind(list).fetch_all(&mut *cx.sql).await?;
+    rows.iter()
+        .map(|row| {
+            let key = (
+                JobId::from_stored(row.try_get::<&str, _>(0)?),
+                row.try_get(1)?,
+                super::stored_task::count(row, 2)?,
+            );
+            Ok((key, TaskId::from_stored(row.try_get::<&str, _>(3)?)))
+        })
+        .collect()
+}
+
+/// Keys that are taken: not expired, or of a task that lives.
+async fn taken_keys(
+    cx: &mut Cx<'_>,
+    tasks: &[(&NewTask, Timestamp)],
+) -> Result<HashMap<(String, String), TaskId>> {
+    let keys: Vec<(&str, &str, i64)> = tasks
+        .iter()
+        .filter_map(|(new, now)| {
+            new.unique_key
+                .as_ref()
+                .map(|key| (key.scope.as_str(), key.key.as_str(), now.as_micros()))
+        })
+        .collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let select = "SELECT k.scope, k.key, k.task_id FROM json_each(?1) w \
+                  JOIN unique_keys k ON k.scope = w.value ->> 0 AND k.key = w.value ->> 1 \
+                  WHERE k.expire_time > w.value ->> 2 OR EXISTS (SELECT 1 FROM tasks t WHERE t.task_id = k.task_id)";
+    let list = serde_json::to_string(&keys).map_err(Failure::corrupt)?;
+    let rows = sqlx::query(select).bind(list).fetch_all(&mut *cx.sql).await?;
+    rows.iter()
+        .map(|row| {
+            Ok((
+                (row.try_get(0)?, row.try_get(1)?),
+                TaskId::from_stored(row.try_get::<&str, _>(2)?),
+            ))
+        })
+        .collect()
+}
+
+const INSERT_KEY: &str = "INSERT OR REPLACE INTO unique_keys (scope, key, task_id, expire_time) VALUES";
+static INSERT_KEYS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(INSERT_KEY, 4, ""));
+
+async fn insert_keys(cx: &mut Cx<'_>, keys: &[(&UniqueKey, &TaskId, Timestamp)]) -> Result<()> {
+    let bind = |query: super::rows::Bound, (key, task_id, now): &(&UniqueKey, &TaskId, Timestamp)| {
+        query
+            .bind(key.scope.clone())
+            .bind(key.key.clone())
+            .bind(task_id.as_str().to_owned())
+            .bind((*now + key.keep).as_micros())
+    };
+    INSERT_KEYS.execute(cx.sql, keys, bind).await
+}

@@ -1,0 +1,100 @@
+//! Leases: who holds what. A lease lasts while it holds a task.
+
+use std::collections::BTreeMap;
+
+use jobcore::Timestamp;
+use jobcore::id::{ClaimId, TaskId};
+use jobcore::lease::{FencingToken, Holder};
+use jobcore::task::Task;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::rows::json_list;
+use super::stored_task::{StoredTask, tasks_by_id, token, token_number};
+use crate::connection::Cx;
+use crate::error::{Failure, Result};
+
+/// A claim's number as a column holds it.
+pub(crate) fn claim_bytes(claim_id: ClaimId) -> Vec<u8> {
+    claim_id.0.to_be_bytes().to_vec()
+}
+
+/// An incarnation as a column holds it.
+pub(crate) fn incarnation_number(holder: &Holder) -> i64 {
+    i64::try_from(holder.incarnation.0).unwrap_or(i64::MAX)
+}
+
+/// Makes a lease on tasks, under a new number, higher than all before it.
+pub(crate) async fn insert_lease(
+    cx: &mut Cx<'_>,
+    claim_id: ClaimId,
+    holder: &Holder,
+    start_before: Option<Timestamp>,
+    task_ids: &[&TaskId],
+) -> Result<FencingToken> {
+    let insert = "INSERT INTO leases (claim_id, executor_id, incarnation, start_before, held, task_ids) \
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let done = sqlx::query(insert)
+        .bind(claim_bytes(claim_id))
+        .bind(holder.executor_id.as_str().to_owned())
+        .bind(incarnation_number(holder))
+        .bind(start_before.map(Timestamp::as_micros))
+        .bind(i64::try_from(task_ids.len()).unwrap_or(i64::MAX))
+        .bind(json_list(task_ids.iter().map(|task_id| task_id.as_str())))
+        .execute(&mut *cx.sql)
+        .await?;
+    Ok(FencingToken(u64::try_from(done.last_insert_rowid()).unwrap_or(0)))
+}
+
+/// Notes that tasks are held no more. A lease that holds nothing is forgotten.
+pub(crate) async fn release(cx: &mut Cx<'_>, tasks: &[&Task]) -> Result<()> {
+    let mut counts: BTreeMap<FencingToken, i64> = BTreeMap::new();
+    for task in tasks.iter().filter(|task| task.state.is_held()) {
+        *counts.entry(task.token).or_default() += 1;
+    }
+    for (token, count) in counts {
+        let delete = "DELETE FROM leases WHERE token = ?1 AND held <= ?2";
+        let done = sqlx::query(delete)
+            .bind(token_number(token))
+            .bind(count)
+            .execute(&mut *cx.sql)
+            .await?;
+        if done.rows_affected() == 0 {
+            let update = "UPDATE leases SET held = held - ?2 WHERE token = ?1";
+            sqlx::query(update)
+                .bind(token_number(token))
+                .bind(count)
+                .execute(&mut *cx.sql)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// A lease as its row has it.
+#[derive(Debug)]
+pub(crate) struct StoredLease {
+    pub(crate) token: FencingToken,
+    task_ids: Vec<TaskId>,
+}
+
+impl StoredLease {
+    /// Reads a row of `token, task_ids`.
+    pub(crate) fn decode(row: &SqliteRow) -> Result<Self> {
+        let task_ids: &str = row.try_get(1)?;
+        let task_ids = serde_json::from_str(task_ids)
+            .map_err(|error| Failure::corrupt(format_args!("column task_ids of a lease: {error}")))?;
+        Ok(Self {
+            token: token(row, 0)?,
+            task_ids,
+        })
+    }
+
+    /// The tasks that are still held under it, by `task_id`.
+    pub(crate) async fn held(&self, cx: &mut Cx<'_>) -> Result<Vec<StoredTask>> {
+        let mut tasks = tasks_by_id(cx, &self.task_ids.iter().collect::<Vec<_>>()).await?;
+        tasks.retain(|stored| stored.task.token == self.token && stored.task.state.is_held());
+        tasks.sort_unstable_by(|a, b| a.task.task_id.cmp(&b.task.task_id));
+        Ok(tasks)
+    }
+}

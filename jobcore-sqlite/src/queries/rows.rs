@@ -1,0 +1,112 @@
+//! Statements with a list of rows, in a few fixed sizes, so that each is prepared once and kept.
+
+use std::fmt::Write as _;
+
+use jobcore::json::Json;
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+
+use crate::error::Result;
+
+/// A statement with its parameters.
+pub(crate) type Bound = Query<'static, Sqlite, SqliteArguments>;
+
+/// The sizes: 500 rows take two statements, and no number takes many. Larger ones gain nothing.
+const SIZES: [usize; 5] = [250, 50, 10, 3, 1];
+
+/// A statement `HEAD (?, …), (?, …), … TAIL` in all sizes.
+#[derive(Debug)]
+pub(crate) struct RowStatement {
+    shapes: [(usize, String); SIZES.len()],
+}
+
+impl RowStatement {
+    /// The statement for rows of `columns` values.
+    pub(crate) fn new(head: &str, columns: usize, tail: &str) -> Self {
+        let row = format!("({})", vec!["?"; columns].join(","));
+        let shape = |size: usize| {
+            let mut text = format!("{head} {row}");
+            for _ in 1..size {
+                // Writing to a string can't fail.
+                let _ = write!(text, ",{row}");
+            }
+            (size, format!("{text} {tail}"))
+        };
+        Self {
+            shapes: SIZES.map(shape),
+        }
+    }
+
+    /// Carries it out for all rows; `bind` adds the values of one.
+    pub(crate) async fn execute<T>(
+        &'static self,
+        sql: &mut SqliteConnection,
+        mut rows: &[T],
+        bind: fn(Bound, &T) -> Bound,
+    ) -> Result<()> {
+        for (size, text) in &self.shapes {
+            while rows.len() >= *size {
+                let (chunk, rest) = rows.split_at(*size);
+                let query = chunk.iter().fold(sqlx::query(text.as_str()), bind);
+                query.execute(&mut *sql).await?;
+                rows = rest;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A list of texts as one JSON parameter, for `IN (SELECT value FROM json_each(?))`.
+pub(crate) fn json_list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut list = String::from("[");
+    for (n, text) in texts.into_iter().enumerate() {
+        if n > 0 {
+            list.push(',');
+        }
+        push_json_text(&mut list, text);
+    }
+    list.push(']');
+    list
+}
+
+fn push_json_text(list: &mut String, text: &str) {
+    list.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => list.extend(['\\', c]),
+            c if c.is_control() => drop(write!(list, "\\u{:04x}", u32::from(c))),
+            c => list.push(c),
+        }
+    }
+    list.push('"');
+}
+
+/// A list of numbers as one JSON parameter.
+pub(crate) fn json_numbers(numbers: impl IntoIterator<Item = i64>) -> String {
+    let texts: Vec<String> = numbers.into_iter().map(|number| number.to_string()).collect();
+    format!("[{}]", texts.join(","))
+}
+
+/// A JSON value that may be absent, as a parameter.
+pub(crate) fn json_text(json: Option<&Json>) -> Option<String> {
+    json.map(|json| json.as_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_json_whatever_its_texts_hold() {
+        let texts = ["plain", "quo\"te", "back\\slash", "line\nbreak", "ü"];
+        let list: Vec<String> = serde_json::from_str(&json_list(texts)).unwrap();
+        assert_eq!(list, texts);
+    }
+
+    #[test]
+    fn any_number_of_rows_is_made_of_the_sizes() {
+        let statement = RowStatement::new("INSERT INTO t VALUES", 2, "");
+        assert_eq!(statement.shapes[3].1, "INSERT INTO t VALUES (?,?),(?,?),(?,?) ");
+        assert_eq!(statement.shapes[4].0, 1);
+    }
+}
