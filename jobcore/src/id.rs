@@ -169,10 +169,40 @@ impl ClaimId {
     }
 }
 
+/// A version 7 UUID whose first 12 bits behind the milliseconds are the fraction of the millisecond (RFC 9562, section
+/// 6.2, method 3), so that ids sort by microseconds.
 fn new_uuid(now: Timestamp, entropy: &dyn Entropy) -> uuid::Uuid {
     let mut random = [0u8; 10];
-    random[..8].copy_from_slice(&entropy.next_u64().to_le_bytes());
-    random[8..].copy_from_slice(&entropy.next_u64().to_le_bytes()[..2]);
-    let millis = u64::try_from(now.as_micros() / 1_000).unwrap_or(0);
+    random[2..].copy_from_slice(&entropy.next_u64().to_le_bytes());
+    let micros = u64::try_from(now.as_micros()).unwrap_or(0);
+    let (millis, fraction) = (micros / 1_000, micros % 1_000);
+    let fraction = u16::try_from(fraction * 4_096 / 1_000).unwrap_or(0);
+    random[..2].copy_from_slice(&fraction.to_be_bytes());
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SeededEntropy;
+
+    #[test]
+    fn generated_ids_sort_by_microseconds() {
+        let entropy = SeededEntropy::new(1);
+        let at =
+            |micros: i64| TaskId::generate(Timestamp::from_micros(1_700_000_000_000_000 + micros), &entropy);
+        let ids: Vec<_> = [0, 1, 2, 999, 1_000, 1_001].map(at).into();
+        assert!(ids.is_sorted() && ids[0].as_str().len() == 36, "{ids:?}");
+    }
+
+    #[test]
+    fn ids_are_short_printable_ascii() {
+        for bad in ["", "a b", "ä", &"x".repeat(65)] {
+            assert!(
+                JobId::new(bad).unwrap_err().message().starts_with("job_id: "),
+                "{bad:?}"
+            );
+        }
+        assert!(JobId::new("x".repeat(64)).is_ok());
+    }
 }

@@ -81,7 +81,18 @@ fn show(arguments: &[&str], environment: &[(&str, &str)]) {
         .iter()
         .map(|(name, value)| format!("{name}='{value}' "))
         .collect::<String>();
+    let arguments = arguments.iter().copied().map(quoted).collect::<Vec<_>>();
     println!("$ {variables}cargo {}", arguments.join(" "));
+}
+
+/// As a shell would need it.
+fn quoted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    }
 }
 
 /// How many tests passed and were ignored, by the closing lines of the test programs.
@@ -112,6 +123,13 @@ fn number_before(line: &str, word: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_shell_would_change_is_quoted() {
+        assert_eq!(quoted("--from=2026"), "--from=2026");
+        assert_eq!(quoted("30 2 * * *"), "'30 2 * * *'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 
     #[test]
     fn the_closing_lines_are_summed() {

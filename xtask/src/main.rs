@@ -2,6 +2,7 @@
 
 mod cargo;
 mod clock;
+mod examples;
 mod run;
 mod step;
 mod toolchain;

@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask test`, one table: their order, names, and what they check.
 
-use crate::{cargo, toolchain};
+use crate::{cargo, examples, toolchain};
 
 /// What a step says when it passed (a few words for the summary, may be empty), or why it failed.
 pub(crate) type Outcome = Result<String, String>;
@@ -19,7 +19,7 @@ pub(crate) struct Step {
 /// All steps, in the order in which they run: what fails fast comes first.
 ///
 /// Three builds serve them all, so that a cold run stays short: check (clippy and docs), dev (unit and doc tests, with
-/// assertions on), release (crash tests).
+/// assertions on), release (crash tests and examples).
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "format",
@@ -50,6 +50,11 @@ pub(crate) const STEPS: &[Step] = &[
         name: "crash",
         about: "real processes, killed and frozen at random, lose and double nothing",
         run: crash,
+    },
+    Step {
+        name: "examples",
+        about: "the examples run and print what the README says",
+        run: examples::run,
     },
 ];
 

@@ -4,7 +4,7 @@
 //! and carries out the [`Plan`] in the same transaction. As only passing raises what is counted here, and only under
 //! these locks, a limit can't be exceeded however many promoters run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::gate::{GateKey, GatePolicy, Rate};
@@ -109,13 +109,14 @@ pub fn plan(gates: &BTreeMap<GateKey, GateState>, candidates: &[Candidate], now:
         now,
     };
     planner.give_way(&ordered);
+    let decided: BTreeSet<TaskId> = planner
+        .plan
+        .steps
+        .iter()
+        .map(|(task_id, _)| task_id.clone())
+        .collect();
     for candidate in ordered {
-        if planner
-            .plan
-            .steps
-            .iter()
-            .all(|(task_id, _)| *task_id != candidate.task_id)
-        {
+        if !decided.contains(&candidate.task_id) {
             let step = planner.decide(candidate);
             planner.plan.steps.push((candidate.task_id.clone(), step));
         }

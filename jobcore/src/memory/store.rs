@@ -19,12 +19,14 @@ mod logs;
 mod places;
 mod promote;
 mod purge;
+mod queues;
 mod records;
 mod recovery;
 mod runs;
 mod settle;
 mod state;
 mod tasks;
+mod timeline;
 mod unique;
 
 use std::fmt;
@@ -117,8 +119,7 @@ impl JobStore for MemoryStore {
     async fn delete_jobs(&self, jobs: Vec<DeleteJob>) -> Result<Vec<DeleteJobOutcome>> {
         check_batch(jobs.len())?;
         let now = self.clock.now();
-        let mut state = self.state.lock();
-        Ok(jobs.iter().map(|delete| state.delete_job(delete, now)).collect())
+        Ok(self.state.lock().delete_jobs(&jobs, now))
     }
 
     async fn get_jobs(&self, job_ids: &[JobId]) -> Result<Vec<Option<Arc<Job>>>> {

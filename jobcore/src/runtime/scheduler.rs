@@ -324,34 +324,22 @@ impl Engine {
         ids.dedup();
         let jobs = self.get_jobs(&ids).await?;
         let jobs: HashMap<JobId, Option<Arc<Job>>> = ids.into_iter().zip(jobs).collect();
+        // In ascending order, so that tasks of one call are carried out in the order in which they stand there.
+        let mut task_ids: Vec<TaskId> = triggers
+            .iter()
+            .map(|_| TaskId::generate(now, &*self.shared.node.entropy))
+            .collect();
+        task_ids.sort_unstable();
         let mut tasks = Vec::with_capacity(triggers.len());
-        for trigger in triggers {
+        for (trigger, task_id) in triggers.into_iter().zip(task_ids) {
             let job = jobs
                 .get(&trigger.job_id)
                 .and_then(Option::as_ref)
                 .ok_or_else(|| no_such_job(&trigger.job_id))?;
-            tasks.push(self.plan_trigger(job, trigger, now)?);
+            let task_id = trigger.task_id.clone().unwrap_or(task_id);
+            tasks.push(plan_trigger(job, trigger, task_id, now)?);
         }
         Ok(tasks)
-    }
-
-    fn plan_trigger(&self, job: &Job, trigger: Trigger, now: Timestamp) -> Result<NewTask> {
-        let task_id = trigger
-            .task_id
-            .unwrap_or_else(|| TaskId::generate(now, &*self.shared.node.entropy));
-        let due_time = match trigger.due {
-            None => now,
-            Some(Due::At(time)) => time,
-            Some(Due::In(delay)) => now + delay,
-        };
-        let occurrence = Occurrence {
-            arguments: trigger.arguments,
-            priority: trigger.priority,
-            limit_key: trigger.limit_key,
-            unique_key: trigger.unique_key,
-            ..Occurrence::new(task_id, Origin::Manual, due_time)
-        };
-        task::plan(job, occurrence, now)
     }
 
     async fn insert(&self, tasks: Vec<NewTask>, now: Timestamp) -> Result<Vec<Triggered>> {
@@ -429,6 +417,22 @@ impl Engine {
         }
         Ok(more)
     }
+}
+
+fn plan_trigger(job: &Job, trigger: Trigger, task_id: TaskId, now: Timestamp) -> Result<NewTask> {
+    let due_time = match trigger.due {
+        None => now,
+        Some(Due::At(time)) => time,
+        Some(Due::In(delay)) => now + delay,
+    };
+    let occurrence = Occurrence {
+        arguments: trigger.arguments,
+        priority: trigger.priority,
+        limit_key: trigger.limit_key,
+        unique_key: trigger.unique_key,
+        ..Occurrence::new(task_id, Origin::Manual, due_time)
+    };
+    task::plan(job, occurrence, now)
 }
 
 fn no_such_job(job_id: &JobId) -> Error {

@@ -37,7 +37,8 @@ pub trait TaskStore: Send + Sync + 'static {
     /// **Contract**: moves at most `limit` tasks, and says whether more can move on now. What comes due and whose job is
     /// gone is settled as `Cancelled` (reason [`JOB_DELETED`](crate::engine::settle::JOB_DELETED)) instead.
     ///
-    /// - `Scheduled` tasks are taken by (`due_time`, `task_id`), and only where no gates are named.
+    /// - `Scheduled` tasks are taken by (`due_time`, `task_id`), and only where no gates are named. Behind gates, tasks
+    ///   of jobs that are gone are settled first, by `task_id`.
     /// - Gates are locked in key order before anything behind them is counted. What shares a gate is decided
     ///   together: the plan sees all due `Blocked` tasks behind the gates concerned, behind the other gates of those
     ///   tasks, and so on. Tasks that the plan would certainly let wait may be left out of it. If more than `limit`

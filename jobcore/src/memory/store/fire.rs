@@ -1,6 +1,9 @@
 //! Changes of jobs with what follows from them: fires with their tasks and decisions, and the log of changes.
 
+use std::collections::HashSet;
+
 use super::state::State;
+use crate::id::JobId;
 use crate::store::{DeleteJob, DeleteJobOutcome, Fire, FireOutcome, PauseJob, PutJob, PutJobOutcome};
 use crate::time::Timestamp;
 
@@ -8,6 +11,9 @@ impl State {
     pub(super) fn put_job(&mut self, put: PutJob) -> PutJobOutcome {
         let now = put.now;
         let outcome = self.jobs.put(put);
+        if let PutJobOutcome::Created(job) = &outcome {
+            self.jobless.remove(&job.job_id);
+        }
         self.note(&outcome, now);
         outcome
     }
@@ -19,12 +25,21 @@ impl State {
         outcome
     }
 
-    pub(super) fn delete_job(&mut self, delete: &DeleteJob, now: Timestamp) -> DeleteJobOutcome {
-        let outcome = self.jobs.delete(delete);
-        if outcome == DeleteJobOutcome::Deleted {
-            self.history.change_job(delete.job_id.clone(), None, now);
+    pub(super) fn delete_jobs(&mut self, jobs: &[DeleteJob], now: Timestamp) -> Vec<DeleteJobOutcome> {
+        let outcomes: Vec<DeleteJobOutcome> = jobs.iter().map(|delete| self.jobs.delete(delete)).collect();
+        let mut gone: HashSet<&JobId> = HashSet::new();
+        for (delete, outcome) in jobs.iter().zip(&outcomes) {
+            if *outcome == DeleteJobOutcome::Deleted {
+                gone.insert(&delete.job_id);
+                self.history.change_job(delete.job_id.clone(), None, now);
+            }
         }
-        outcome
+        // One look at all tasks for a whole batch: deleting is rare.
+        let gated = self.tasks.live().filter(|(_, task)| task.is_gated());
+        for (_, task) in gated.filter(|(_, task)| gone.contains(&task.job_id)) {
+            *self.jobless.entry(task.job_id.clone()).or_default() += 1;
+        }
+        outcomes
     }
 
     fn note(&mut self, outcome: &PutJobOutcome, now: Timestamp) {

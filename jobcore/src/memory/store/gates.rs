@@ -1,10 +1,11 @@
-//! Gates: what is live behind each, and what waits there.
+//! Gates: what is live behind each, and which queues wait there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::state::DueSet;
-use super::tasks::Slot;
+use super::queues::Queue;
+use super::tasks::{Slot, Tasks};
 use crate::gate::{GateKey, GatePolicy};
+use crate::overlap::OverlapPolicy;
 use crate::task::{Task, TaskState};
 use crate::time::Timestamp;
 
@@ -19,25 +20,40 @@ pub(super) struct GateEntry {
     pub(super) live: u32,
     /// Those that passed.
     pub(super) occupants: BTreeSet<Slot>,
-    /// `Blocked` tasks that were due when somebody looked.
-    pub(super) waiting: DueSet,
+    /// The queues that wait here, by the gates of their tasks. None is empty.
+    pub(super) queues: BTreeSet<Vec<GateKey>>,
 }
 
 /// All gates.
 #[derive(Debug, Default)]
 pub(super) struct Gates {
     by_key: BTreeMap<GateKey, GateEntry>,
+    queues: BTreeMap<Vec<GateKey>, Queue>,
     /// Gates without tasks, kept for their arrival time.
     idle: BTreeSet<GateKey>,
 }
 
 impl Gates {
     /// Counts a new task in, whose policy is the gate's from now on.
-    pub(super) fn enter(&mut self, key: &GateKey, policy: &GatePolicy) {
+    pub(super) fn enter(&mut self, key: &GateKey, policy: &GatePolicy, tasks: &Tasks) {
         self.idle.remove(key);
         let entry = self.by_key.entry(key.clone()).or_default();
-        entry.policy = policy.clone();
         entry.tasks += 1;
+        if entry.policy == *policy {
+            return;
+        }
+        entry.policy = policy.clone();
+        for gates in entry.queues.clone() {
+            let overlap = self.has_overlap(&gates);
+            if let Some(queue) = self.queues.get_mut(&gates) {
+                queue.set_overlap(overlap, tasks);
+            }
+        }
+    }
+
+    fn has_overlap(&self, keys: &[GateKey]) -> bool {
+        let mut entries = keys.iter().filter_map(|key| self.get(key));
+        entries.any(|entry| entry.policy.overlap != OverlapPolicy::Allow)
     }
 
     /// Counts a task out that is final.
@@ -94,25 +110,46 @@ impl Gates {
     }
 
     /// Adds a due `Blocked` task to those that wait.
-    pub(super) fn wait(&mut self, task: &Task, slot: Slot) {
+    pub(super) fn wait(&mut self, task: &Task, slot: Slot, tasks: &Tasks) {
+        if let Some(queue) = self.queues.get_mut(&task.gates) {
+            queue.add(task, slot);
+            return;
+        }
+        let mut queue = Queue::default();
+        queue.set_overlap(self.has_overlap(&task.gates), tasks);
+        queue.add(task, slot);
+        self.queues.insert(task.gates.clone(), queue);
         for key in &task.gates {
             if let Some(entry) = self.by_key.get_mut(key) {
-                entry.waiting.insert((task.due_time, task.task_id.clone()), slot);
+                entry.queues.insert(task.gates.clone());
             }
         }
     }
 
     /// Takes a task from those that wait.
     pub(super) fn stop_waiting(&mut self, task: &Task) {
+        let Some(queue) = self.queues.get_mut(&task.gates) else {
+            return;
+        };
+        queue.remove(task);
+        if !queue.is_empty() {
+            return;
+        }
+        self.queues.remove(&task.gates);
         for key in &task.gates {
             if let Some(entry) = self.by_key.get_mut(key) {
-                entry.waiting.remove(&(task.due_time, task.task_id.clone()));
+                entry.queues.remove(&task.gates);
             }
         }
     }
 
     pub(super) fn get(&self, key: &GateKey) -> Option<&GateEntry> {
         self.by_key.get(key)
+    }
+
+    /// The tasks with just these gates that wait there.
+    pub(super) fn queue(&self, gates: &[GateKey]) -> Option<&Queue> {
+        self.queues.get(gates)
     }
 
     pub(super) fn arrive(&mut self, key: &GateKey, arrival_time: Timestamp) {
@@ -123,15 +160,17 @@ impl Gates {
 
     /// The gates where something waits.
     pub(super) fn waited_at(&self) -> Vec<GateKey> {
-        let waited = self.by_key.iter().filter(|(_, entry)| !entry.waiting.is_empty());
+        let waited = self.by_key.iter().filter(|(_, entry)| !entry.queues.is_empty());
         waited.map(|(key, _)| key.clone()).collect()
     }
 
     /// Whether a task waits at the gate that is due at `now`.
-    pub(super) fn is_waited_at(&self, key: &GateKey, now: Timestamp) -> bool {
-        self.get(key)
-            .and_then(|entry| entry.waiting.first_key_value())
-            .is_some_and(|((due_time, _), _)| *due_time <= now)
+    pub(super) fn is_waited_at(&self, key: &GateKey, now: Timestamp, tasks: &Tasks) -> bool {
+        let queues = self.get(key).into_iter().flat_map(|entry| &entry.queues);
+        let mut slots = queues
+            .filter_map(|gates| self.queue(gates))
+            .flat_map(Queue::slots);
+        slots.any(|slot| tasks.task(slot).due_time <= now)
     }
 }
 

@@ -4,6 +4,7 @@ use super::attempts::{AttemptRow, Attempts};
 use super::journal::Journal;
 use super::state::clamp;
 use super::tasks::Tasks;
+use super::timeline::Timeline;
 use crate::attempt::Attempt;
 use crate::error::{Error, Result};
 use crate::id::JobId;
@@ -33,7 +34,7 @@ pub(super) struct JobNote {
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) attempts: Attempts,
-    pub(super) decisions: Journal<Decision>,
+    pub(super) decisions: Timeline<Decision>,
     pub(super) changes: Journal<Note>,
 }
 

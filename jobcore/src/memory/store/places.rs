@@ -42,8 +42,9 @@ impl State {
             self.unique.take(&key, new.task_id.clone(), now);
         }
         for Gate { key, policy } in &new.gates {
-            self.gates.enter(key, policy);
+            self.gates.enter(key, policy, &self.tasks);
         }
+        self.count_jobless(&new);
         let lane = self.lanes.enter(&new.lane);
         let slot = self.tasks.add(id_key, Task::from_new(new, now), lane);
         self.attach(slot);
@@ -58,6 +59,12 @@ impl State {
         let key = new.unique_key.as_ref()?;
         let is_live = |task_id: &TaskId| self.tasks.live_slot(task_id).is_some();
         self.unique.holder(key, now, is_live).cloned()
+    }
+
+    fn count_jobless(&mut self, new: &NewTask) {
+        if !new.gates.is_empty() && self.jobs.get(&new.job_id).is_none() {
+            *self.jobless.entry(new.job_id.clone()).or_default() += 1;
+        }
     }
 
     /// Puts a waiting task where its state belongs.
@@ -125,6 +132,14 @@ impl State {
         self.lanes.leave(entry.lane);
         for key in &task.gates {
             self.gates.leave(key, now);
+        }
+        if task.is_gated()
+            && let Some(count) = self.jobless.get_mut(&task.job_id)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.jobless.remove(&task.job_id);
+            }
         }
         if let Some(step) = &task.step {
             let report = StepReport {

@@ -1,13 +1,16 @@
 //! Promotion: what is due becomes ready, and gates let pass what they may.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::gates::GateEntry;
+use super::queues::{Queue, Room};
 use super::state::{State, clamp};
 use super::tasks::Slot;
 use crate::engine::gate::{Candidate, GateState, Occupant, Plan, SKIPPED, SUPERSEDED, Step, plan};
 use crate::engine::settle::JOB_DELETED;
 use crate::gate::GateKey;
 use crate::id::TaskId;
+use crate::overlap::OverlapPolicy;
 use crate::store::{Decision, DecisionKind, PromoteRequest, Promoted};
 use crate::task::{Rank, Task, TaskState};
 use crate::time::Timestamp;
@@ -52,7 +55,7 @@ impl State {
                 break;
             }
             let slot = first.remove();
-            self.gates.wait(self.tasks.task(slot), slot);
+            self.gates.wait(self.tasks.task(slot), slot, &self.tasks);
         }
     }
 
@@ -64,7 +67,7 @@ impl State {
         self.ripen(now);
         let keys: BTreeSet<GateKey> = keys.into_iter().collect();
         keys.into_iter()
-            .filter(|key| self.gates.is_waited_at(key, now))
+            .filter(|key| self.gates.is_waited_at(key, now, &self.tasks))
             .collect()
     }
 
@@ -92,8 +95,8 @@ impl State {
 
     /// Plans what is concerned by `gates`, and carries the plan out.
     fn pass_gates(&mut self, gates: Vec<GateKey>, promotion: &mut Promotion) {
-        let (keys, mut slots) = self.connected(gates, promotion.now);
-        slots.retain(|slot| self.settle_deleted(*slot, promotion));
+        self.settle_deleted(&gates, promotion);
+        let (keys, slots) = self.connected(gates, promotion.now);
         if slots.is_empty() {
             return;
         }
@@ -102,41 +105,59 @@ impl State {
             return;
         }
         let view = self.view(&keys);
-        let mut candidates: HashMap<TaskId, (Slot, Candidate)> = HashMap::with_capacity(slots.len());
-        for slot in slots {
-            let task = self.tasks.task(slot);
-            candidates.insert(task.task_id.clone(), (slot, candidate(task)));
-        }
-        let all: Vec<Candidate> = candidates
-            .values()
-            .map(|(_, candidate)| candidate.clone())
-            .collect();
-        let mut plan_of_all = plan(&view, &all, promotion.now);
-        if moves(&plan_of_all) > promotion.left {
+        let candidates = self.candidates(&slots);
+        let mut whole = plan(&view, &candidates, promotion.now);
+        if moves(&whole) > promotion.left {
             promotion.promoted.more = true;
-            let some = first_moved(&plan_of_all, &candidates, promotion.left);
-            plan_of_all = plan(&view, &some, promotion.now);
+            let some = first_moved(&whole, candidates, promotion.left);
+            whole = plan(&view, &some, promotion.now);
         }
-        self.carry_out(plan_of_all, promotion);
+        self.carry_out(whole, promotion);
     }
 
-    /// Settles a candidate whose job is gone; says whether it is one still.
-    fn settle_deleted(&mut self, slot: Slot, promotion: &mut Promotion) -> bool {
-        if self.job_of(slot).is_some() {
-            return true;
-        }
-        if promotion.left == 0 {
-            promotion.promoted.more = true;
-            return false;
-        }
-        promotion.left -= 1;
-        self.finish_here(slot, TaskState::Cancelled, JOB_DELETED, promotion);
-        false
+    fn candidates(&self, slots: &BTreeSet<Slot>) -> Vec<Candidate> {
+        slots
+            .iter()
+            .map(|slot| candidate(self.tasks.task(*slot)))
+            .collect()
     }
 
-    /// All gates connected with `gates` by tasks that wait behind both, and those tasks.
+    /// Settles what waits at these gates, or at gates connected with them, and whose job is gone.
+    fn settle_deleted(&mut self, gates: &[GateKey], promotion: &mut Promotion) {
+        if self.jobless.is_empty() {
+            return;
+        }
+        let (_, slots) = self.connected_by(gates.to_vec(), |queue, _| queue.slots().collect());
+        let tasks = slots.into_iter().map(|slot| (self.tasks.task(slot), slot));
+        let deleted = tasks
+            .filter(|(task, _)| task.due_time <= promotion.now && self.jobless.contains_key(&task.job_id));
+        let deleted: BTreeMap<TaskId, Slot> =
+            deleted.map(|(task, slot)| (task.task_id.clone(), slot)).collect();
+        for slot in deleted.into_values() {
+            if promotion.left == 0 {
+                promotion.promoted.more = true;
+                return;
+            }
+            promotion.left -= 1;
+            self.finish_here(slot, TaskState::Cancelled, JOB_DELETED, promotion);
+        }
+    }
+
+    /// All gates connected with `gates` by tasks that wait behind both, and those of the tasks that a plan must see.
     fn connected(&self, gates: Vec<GateKey>, now: Timestamp) -> (BTreeSet<GateKey>, BTreeSet<Slot>) {
+        self.connected_by(gates, |queue, keys| {
+            queue.concerned(Room::behind(keys, &self.gates, now), now, &self.tasks)
+        })
+    }
+
+    /// All gates connected with `gates` by tasks that `concerned` picks from the queues, and those tasks.
+    fn connected_by(
+        &self,
+        gates: Vec<GateKey>,
+        concerned: impl Fn(&Queue, &[GateKey]) -> Vec<Slot>,
+    ) -> (BTreeSet<GateKey>, BTreeSet<Slot>) {
         let mut keys = BTreeSet::new();
+        let mut queues = BTreeSet::new();
         let mut slots = BTreeSet::new();
         let mut open = gates;
         while let Some(key) = open.pop() {
@@ -146,11 +167,18 @@ impl State {
             if !keys.insert(key) {
                 continue;
             }
-            for slot in entry.waiting.values() {
-                let task = self.tasks.task(*slot);
-                if task.due_time <= now && slots.insert(*slot) {
-                    open.extend(task.gates.iter().filter(|key| !keys.contains(*key)).cloned());
+            for gates in &entry.queues {
+                if !queues.insert(gates) {
+                    continue;
                 }
+                let some = self
+                    .gates
+                    .queue(gates)
+                    .map_or_else(Vec::new, |queue| concerned(queue, gates));
+                if !some.is_empty() {
+                    open.extend_from_slice(gates);
+                }
+                slots.extend(some);
             }
         }
         (keys, slots)
@@ -166,20 +194,26 @@ impl State {
                     policy: entry.policy.clone(),
                     arrival_time: entry.arrival_time,
                     live: entry.live,
-                    occupants: entry.occupants.iter().map(|slot| self.occupant(*slot)).collect(),
+                    occupants: self.occupants(entry),
                 };
                 (key, state)
             })
             .collect()
     }
 
-    fn occupant(&self, slot: Slot) -> Occupant {
-        let task = self.tasks.task(slot);
-        Occupant {
-            task_id: task.task_id.clone(),
-            held: task.state.is_held(),
-            cancelling: task.cancel.is_some(),
+    /// The tasks that passed, where the policy asks for them.
+    fn occupants(&self, entry: &GateEntry) -> Vec<Occupant> {
+        if entry.policy.overlap == OverlapPolicy::Allow {
+            return Vec::new();
         }
+        let tasks = entry.occupants.iter().map(|slot| self.tasks.task(*slot));
+        tasks
+            .map(|task| Occupant {
+                task_id: task.task_id.clone(),
+                held: task.state.is_held(),
+                cancelling: task.cancel.is_some(),
+            })
+            .collect()
     }
 
     fn carry_out(&mut self, plan: Plan, promotion: &mut Promotion) {
@@ -282,9 +316,9 @@ fn moves(plan: &Plan) -> usize {
 }
 
 /// The candidates up to the one that moves as the last within the limit.
-fn first_moved(plan: &Plan, candidates: &HashMap<TaskId, (Slot, Candidate)>, limit: usize) -> Vec<Candidate> {
+fn first_moved(plan: &Plan, mut candidates: Vec<Candidate>, limit: usize) -> Vec<Candidate> {
     let mut left = limit;
-    let mut some = Vec::new();
+    let mut within = HashSet::new();
     for (task_id, step) in &plan.steps {
         if is_move(step) {
             if left == 0 {
@@ -292,7 +326,8 @@ fn first_moved(plan: &Plan, candidates: &HashMap<TaskId, (Slot, Candidate)>, lim
             }
             left -= 1;
         }
-        some.extend(candidates.get(task_id).map(|(_, candidate)| candidate.clone()));
+        within.insert(task_id);
     }
-    some
+    candidates.retain(|candidate| within.contains(&candidate.task_id));
+    candidates
 }

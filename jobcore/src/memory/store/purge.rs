@@ -20,13 +20,7 @@ impl State {
     }
 
     fn purge_tasks(&mut self, purge: &Purge, limit: usize) -> (usize, bool) {
-        let old = self
-            .tasks
-            .finished
-            .from(0)
-            .filter(|(_, (_, task))| task.end_time < purge.before)
-            .map(|(number, _)| number);
-        let gone: Vec<u64> = old.take(limit + 1).collect();
+        let gone = self.tasks.finished.before(purge.before, limit + 1);
         for number in gone.iter().take(limit) {
             self.forget(*number);
         }
@@ -45,9 +39,7 @@ impl State {
     }
 
     fn purge_decisions(&mut self, purge: &Purge, limit: usize) -> bool {
-        let decisions = self.history.decisions.from(0);
-        let old = decisions.filter(|(_, decision)| decision.decision_time < purge.before);
-        let gone: Vec<u64> = old.map(|(number, _)| number).take(limit + 1).collect();
+        let gone = self.history.decisions.before(purge.before, limit + 1);
         for number in gone.iter().take(limit) {
             self.history.decisions.remove(*number);
         }

@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) unique: UniqueKeys,
     /// Which task was made for a fire time, live or in history.
     pub(super) fires: HashMap<FireKey, TaskId>,
+    /// How many live tasks behind gates there are of jobs that don't exist (any more).
+    pub(super) jobless: HashMap<JobId, usize>,
     pub(super) history: History,
     pub(super) logs: Logs,
     pub(super) runs: Runs,

@@ -2,8 +2,8 @@
 
 use super::finished::Finished;
 use super::ids::{Ids, Key};
-use super::journal::Journal;
 use super::lanes::LaneId;
+use super::timeline::{Dated, Timeline};
 use crate::id::{JobId, TaskId};
 use crate::task::{Task, TaskState};
 use crate::time::Timestamp;
@@ -18,6 +18,12 @@ pub(super) struct Entry {
     pub(super) lane: LaneId,
     /// Its latest attempt in the history, from which the earlier ones are linked.
     pub(super) last_attempt: Option<u64>,
+}
+
+impl Dated for (Slot, Finished) {
+    fn time(&self) -> Timestamp {
+        self.1.end_time
+    }
 }
 
 /// What is in a slot.
@@ -39,7 +45,7 @@ pub(super) struct Tasks {
     /// A bit for each slot: whether its task is live.
     live: Vec<u64>,
     /// Final tasks, in the order in which they became so, with their slots.
-    pub(super) finished: Journal<(Slot, Finished)>,
+    pub(super) finished: Timeline<(Slot, Finished)>,
 }
 
 impl Tasks {
