@@ -12,6 +12,7 @@
 mod attempt;
 mod claim;
 mod crew;
+mod drain;
 mod engine;
 mod fire;
 mod health;

@@ -6,10 +6,6 @@ use crate::id::ExecutorId;
 use crate::store::ExecutorRecord;
 use crate::time::Timestamp;
 
-/// How long a scheduler's own writes may be apart before it no longer trusts what it saw of others: two missed
-/// heartbeats at the default pace.
-pub const LONGEST_GAP: Duration = Duration::from_secs(2);
-
 /// What a scheduler knows about whether the silence of executors could be its own, or the store's, doing.
 ///
 /// Silence counts only while the store took writes. After a gap in the scheduler's own writes, after its own start,
@@ -20,6 +16,8 @@ pub struct Watch {
     since: Timestamp,
     /// The last of them.
     last: Timestamp,
+    /// How long the own writes may be apart before what was seen of others isn't trusted any more.
+    longest_gap: Duration,
     /// Since when over half of the executors are silent at once.
     many_silent_since: Option<Timestamp>,
 }
@@ -36,9 +34,11 @@ pub struct Verdict {
 }
 
 impl Watch {
-    /// Begins to watch.
-    pub const fn new(now: Timestamp) -> Self {
+    /// Begins to watch. The scheduler's own writes are its heartbeats, of which one may be missed.
+    pub fn new(now: Timestamp, heartbeat_interval: Duration) -> Self {
+        let longest_gap = heartbeat_interval * 5 / 2;
         Self {
+            longest_gap,
             since: now,
             last: now,
             many_silent_since: None,
@@ -47,7 +47,7 @@ impl Watch {
 
     /// A write of the scheduler went through, at this instant of the store's clock.
     pub fn wrote(&mut self, now: Timestamp) {
-        if now < self.last || now.since(self.last) > LONGEST_GAP {
+        if now < self.last || now.since(self.last) > self.longest_gap {
             self.since = now;
         }
         self.last = now;
@@ -67,7 +67,7 @@ impl Watch {
         let trusted = |executor: &ExecutorRecord| {
             let watched = now.since(self.since) >= executor.lease_duration;
             let waited = !many_silent || now.since(since) >= executor.lease_duration;
-            now.since(self.last) <= LONGEST_GAP && watched && waited
+            now.since(self.last) <= self.longest_gap && watched && waited
         };
         let (dead, spared): (Vec<_>, Vec<_>) = silent.into_iter().partition(|executor| trusted(executor));
         let spare = spared
@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn watched(from: i64, to: i64) -> Watch {
-        let mut watch = Watch::new(at(from));
+        let mut watch = Watch::new(at(from), Duration::from_secs(1));
         (from..=to).for_each(|second| watch.wrote(at(second)));
         watch
     }

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::claim::{Claimer, Lanes};
 use super::crew::Crew;
+use super::drain;
 use super::fire::Firer;
 use super::health::Health;
 use super::heartbeat::{self, Heart};
@@ -26,7 +27,6 @@ use super::start::Starter;
 use super::wake::Wake;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::EngineConfig;
-use crate::engine::attempt::Ending;
 use crate::engine::liveness::Watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{Executor, TaskContext};
@@ -35,7 +35,7 @@ use crate::id::ExecutorId;
 use crate::job::JobKind;
 use crate::lane::{Capability, ExecutorProfile};
 use crate::lease::Holder;
-use crate::store::{ExecutorStatus, SetExecutorStatus, Store};
+use crate::store::{ExecutorStatus, Store};
 
 /// A scheduler and executor in the application's own process, over any [`Store`].
 ///
@@ -207,7 +207,11 @@ impl EngineBuilder {
             group: self.config.group.clone(),
             capabilities,
             labels: self.config.labels.clone(),
-            capacity: self.config.capacity,
+            capacity: if self.executors.is_empty() {
+                0
+            } else {
+                self.config.capacity
+            },
         }
     }
 }
@@ -232,7 +236,7 @@ impl Engine {
         let starter = Arc::new(Starter::new(node.clone()));
         let journal = Arc::new(Journal::new(node.clone()));
         let lanes = Arc::new(Lanes::default());
-        let watch = Arc::new(Mutex::new(Watch::new(node.now())));
+        let watch = Arc::new(Mutex::new(Watch::new(node.now(), node.config.heartbeat_interval)));
         let crew = Arc::new(Crew::new(
             node.clone(),
             settler.clone(),
@@ -254,7 +258,7 @@ impl Engine {
             node.spawn(Promoter::new(node.clone(), crew.clone()).run());
             node.spawn(Recoverer::new(node.clone(), watch).run());
             node.spawn(retention::purge(node.clone()));
-            node.spawn(retention::measure(node.clone()));
+            node.spawn(retention::measure(node.clone(), crew.clone()));
         }
         Ok(Self {
             shared: Arc::new(Shared { node, lanes, crew }),
@@ -277,52 +281,12 @@ impl Engine {
     /// **Cancellation**: dropped half-way, the engine stays closed for new work and goes on with what runs.
     pub async fn drain(&self, patience: Duration) {
         let Shared { node, crew, .. } = &*self.shared;
-        node.draining.cancel();
-        crew.close();
-        tokio::select! {
-            biased;
-            () = crew.idle() => {}
-            () = node.sleep_until(node.now() + patience) => self.hand_back().await,
-            () = node.killed.cancelled() => return,
-        }
-        tokio::select! {
-            biased;
-            () = node.killed.cancelled() => return,
-            () = async {
-                crew.journal.write_all().await;
-                crew.settler.flushed().await;
-            } => {}
-        }
-        self.leave().await;
-        self.abort();
-    }
-
-    /// Asks what still runs to end, and waits until it has, or is dropped.
-    async fn hand_back(&self) {
-        let Shared { node, crew, .. } = &*self.shared;
-        for running in crew.starter.running() {
-            running.end(
-                Ending::Drain,
-                node.now() + running.job().definition.cancel_grace.min(END_GRACE),
-            );
-        }
-        crew.idle().await;
-    }
-
-    async fn leave(&self) {
-        let node = &self.shared.node;
-        let leave = SetExecutorStatus::Leave(node.holder());
-        // Without it the lease runs out, which takes longer but loses nothing.
-        if let Err(error) = node.store.set_executor_status(leave).await {
-            tracing::warn!(%error, "couldn't sign off; the lease will run out");
-        }
+        drain::drain(node, crew, node.now() + patience).await;
     }
 
     /// Ends everything at once, as a crash would: running attempts are dropped, and recovery takes their tasks back.
     pub fn abort(&self) {
-        self.shared.node.draining.cancel();
-        self.shared.node.killed.cancel();
-        self.shared.node.tasks.close();
+        self.shared.node.kill();
     }
 
     /// Returns when the engine has stopped: drained, aborted, or superseded by another process under the same id.
@@ -344,9 +308,6 @@ impl Engine {
         Ok(())
     }
 }
-
-/// How long an attempt that is handed back by a drain may take to end in order.
-const END_GRACE: Duration = Duration::from_secs(5);
 
 impl Drop for Engine {
     fn drop(&mut self) {

@@ -237,7 +237,7 @@ impl Firer {
             .await
             .inspect_err(|_| self.read_next = now)?;
         self.node.wake.claim.notify_one();
-        self.node.wake.promote.gates(gated);
+        self.node.wake.promote.gates(&gated);
         for ((job, (next, tasks)), outcome) in jobs.into_iter().zip(next_times).zip(outcomes) {
             match outcome {
                 FireOutcome::Fired => {
@@ -298,27 +298,20 @@ fn first_plan(job: &Job, now: Timestamp) -> Fire {
     fire::reschedule(job, next, now)
 }
 
-/// A task of a fixed-delay job ended: its next fire counts from then.
-pub(crate) async fn reschedule_after(node: &Node, job_id: &JobId, end_time: Timestamp) {
+/// Tasks of fixed-delay jobs ended: their next fires count from then.
+pub(crate) async fn reschedule_after(node: &Node, ended: &[(JobId, Timestamp)]) {
     let rescheduled = async {
-        let Some(Some(job)) = node
-            .store
-            .get_jobs(std::slice::from_ref(job_id))
-            .await?
-            .into_iter()
-            .next()
-        else {
-            return Ok(());
+        let job_ids: Vec<JobId> = ended.iter().map(|(job_id, _)| job_id.clone()).collect();
+        let jobs = node.store.get_jobs(&job_ids).await?;
+        let now = node.now();
+        let plan = |(job, (_, end_time)): (Option<Arc<Job>>, &(JobId, Timestamp))| {
+            let job = job.filter(|job| !job.paused && job.next_fire_time.is_some())?;
+            let next = fire::next_after_end(&job, *end_time);
+            (next != job.next_fire_time).then(|| fire::reschedule(&job, next, now))
         };
-        let next = fire::next_after_end(&job, end_time);
-        if job.paused || job.next_fire_time.is_none() || next == job.next_fire_time {
-            return Ok(());
-        }
+        let plans: Vec<Fire> = jobs.into_iter().zip(ended).filter_map(plan).collect();
         // On a conflict somebody else set it; without an answer the fire loop looks again at the time that is set.
-        let _ = node
-            .store
-            .fire(vec![fire::reschedule(&job, next, node.now())])
-            .await?;
+        let _ = node.store.fire(plans).await?;
         node.wake.fire.notify_one();
         Result::Ok(())
     };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::crew::Crew;
+use super::drain;
 use super::node::Node;
 use crate::config::HeartbeatThread;
 use crate::engine::attempt::Ending;
@@ -97,7 +98,7 @@ impl Heart {
                         .failed("heartbeat", &error, self.node.now(), &*self.node.entropy);
                 }
             }
-            self.stop_unsafe_attempts();
+            self.guard_lease();
             let next = sent + self.node.config.heartbeat_interval;
             tokio::select! {
                 biased;
@@ -130,30 +131,29 @@ impl Heart {
             Some(HeartbeatOutcome::Alive(alive)) => self.lives(sent, alive),
             Some(HeartbeatOutcome::Dead) => {
                 tracing::warn!(executor_id = %self.node.executor_id, "declared dead by others: joining anew");
-                self.forget();
                 self.join(sent).await?;
             }
             Some(HeartbeatOutcome::Superseded) => {
                 let executor_id = &self.node.executor_id;
                 tracing::error!(%executor_id, "another process joined under the same id: this engine stops");
                 self.forget();
-                self.node.draining.cancel();
-                self.node.killed.cancel();
+                self.node.kill();
             }
             None => {}
         }
         Ok(())
     }
 
-    /// Drops what hasn't begun: others are given it. What runs goes on, and its fence decides.
+    /// Drops what hasn't begun: others are given it. What runs goes on unless its job says `stop`, and its fence decides.
     fn forget(&self) {
         self.node.standing.lock().joined = false;
         self.crew.drop_queue();
         self.crew.leases.forget_all();
+        self.stop_unsafe_attempts(self.node.now());
     }
 
     async fn join(&self, sent: Timestamp) -> Result<()> {
-        self.crew.drop_queue();
+        self.forget();
         let registration = register(&self.node).await?;
         self.node.clock.observe(sent, registration.now);
         self.watch.lock().wrote(registration.now);
@@ -177,11 +177,19 @@ impl Heart {
         if !was.takes_tasks() && alive.status.takes_tasks() {
             self.node.wake.claim.notify_one();
         }
-        if alive.status == ExecutorStatus::Draining {
-            self.node.draining.cancel();
+        if alive.status == ExecutorStatus::Draining && !self.node.draining.is_cancelled() {
+            self.drain();
         }
         self.crew.starter.cancel(&alive.cancel, None);
         self.give_back(alive.unnamed);
+    }
+
+    /// Somebody ordered a drain: what runs may finish, however long it takes.
+    fn drain(&self) {
+        tracing::info!(executor_id = %self.node.executor_id, "ordered to drain");
+        let (node, crew) = (self.node.clone(), self.crew.clone());
+        self.node
+            .spawn(async move { drain::drain(&node, &crew, Timestamp::MAX).await });
     }
 
     /// Tasks that the store says are ours and that we never heard of: a claim's answer was lost for good.
@@ -211,21 +219,21 @@ impl Heart {
         }
     }
 
-    /// Jobs that ask for it are stopped before the lease ends, counted from when the last acknowledged heartbeat was
-    /// sent: a quarter of the lease is left to end in order.
-    fn stop_unsafe_attempts(&self) {
-        let (beat_time, joined) = {
-            let standing = self.node.standing.lock();
-            (standing.beat_time, standing.joined)
-        };
+    /// Looks whether the lease is about to end, counted from when the last acknowledged heartbeat was sent: a quarter of
+    /// it is left to end in order.
+    fn guard_lease(&self) {
+        let beat_time = self.node.standing.lock().beat_time;
         let lease = self.node.config.lease_duration;
-        if joined && self.node.now() < beat_time + lease * 3 / 4 {
-            return;
+        if self.node.now() >= beat_time + lease * 3 / 4 {
+            self.stop_unsafe_attempts(beat_time + lease);
         }
+    }
+
+    /// Ends, before `deadline`, the attempts of jobs that say `stop` where the lease can't be renewed.
+    fn stop_unsafe_attempts(&self, deadline: Timestamp) {
         for running in self.crew.starter.running() {
-            let stop = running.job().definition.on_lease_lost == OnLeaseLost::Stop;
-            if stop && running.fence.holder == self.node.holder() {
-                running.end(Ending::LeaseLost, beat_time + lease);
+            if running.job().definition.on_lease_lost == OnLeaseLost::Stop {
+                running.end(Ending::LeaseLost, deadline);
             }
         }
     }

@@ -77,6 +77,13 @@ impl Node {
         }
     }
 
+    /// Ends everything at once.
+    pub(crate) fn kill(&self) {
+        self.draining.cancel();
+        self.killed.cancel();
+        self.tasks.close();
+    }
+
     /// Runs `work` beside everything else until it ends or the node is killed.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let killed = self.killed.clone();

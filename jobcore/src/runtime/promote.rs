@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 /// How often everything is looked at, hinted or not: heals a wake-up that was missed, and finds what others made.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// The shortest time between two looks at everything.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
 /// The promote loop.
 pub(crate) struct Promoter {
     node: Arc<Node>,
@@ -62,7 +65,7 @@ impl Promoter {
         if now >= self.sweep_next || gates.is_none() {
             let next_due = self.promote_all(None).await?;
             let regular = now + SWEEP_EVERY;
-            self.sweep_next = next_due.map_or(regular, |due| due.clamp(now, regular));
+            self.sweep_next = next_due.map_or(regular, |due| due.clamp(now + SHORTEST_PAUSE, regular));
         } else if let Some(gates) = gates.filter(|gates| !gates.is_empty()) {
             let next_due = self.promote_all(Some(gates)).await?;
             self.sweep_next = next_due.map_or(self.sweep_next, |due| due.min(self.sweep_next));

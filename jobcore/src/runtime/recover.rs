@@ -100,7 +100,7 @@ impl Recoverer {
             );
             self.node.wake.claim.notify_one();
         }
-        self.node.wake.promote.gates(recovered.gates);
+        self.node.wake.promote.gates(&recovered.gates);
         Ok(recovered.more && !self.node.draining.is_cancelled())
     }
 }

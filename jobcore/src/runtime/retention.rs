@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::crew::Crew;
 use super::node::Node;
 use crate::error::Result;
 use crate::store::Purge;
@@ -19,26 +20,35 @@ const MEASURE_EVERY: Duration = Duration::from_secs(10);
 
 /// Deletes old history; runs until the node drains.
 pub(crate) async fn purge(node: Arc<Node>) {
-    repeat(&node, "retention", PURGE_EVERY, purge_once).await;
+    while turn(&node, PURGE_EVERY).await {
+        let purged = purge_once(&node).await;
+        report(&node, "retention", purged).await;
+    }
 }
 
-/// Measures the queues; runs until the node drains.
-pub(crate) async fn measure(node: Arc<Node>) {
-    repeat(&node, "measure", MEASURE_EVERY, measure_once).await;
+/// Measures the queues and the crew; runs until the node drains.
+pub(crate) async fn measure(node: Arc<Node>, crew: Arc<Crew>) {
+    while turn(&node, MEASURE_EVERY).await {
+        metrics::gauge!(telemetry::RUNNING).set(crew.load().0 as f64);
+        let measured = measure_once(&node).await;
+        report(&node, "measure", measured).await;
+    }
 }
 
-async fn repeat(node: &Node, part: &'static str, every: Duration, work: impl AsyncFn(&Node) -> Result<()>) {
-    while !node.draining.is_cancelled() {
-        let next = node.now() + every;
-        tokio::select! {
-            biased;
-            () = node.draining.cancelled() => return,
-            () = node.sleep_until(next) => {}
-        }
-        match work(node).await {
-            Ok(()) => node.health.works(part),
-            Err(error) => node.back_off(part, &error).await,
-        }
+/// Waits for the next turn; `false` once the node drains.
+async fn turn(node: &Node, every: Duration) -> bool {
+    let next = node.now() + every;
+    tokio::select! {
+        biased;
+        () = node.draining.cancelled() => false,
+        () = node.sleep_until(next) => true,
+    }
+}
+
+async fn report(node: &Node, part: &'static str, result: Result<()>) {
+    match result {
+        Ok(()) => node.health.works(part),
+        Err(error) => node.back_off(part, &error).await,
     }
 }
 

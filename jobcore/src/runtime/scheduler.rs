@@ -361,15 +361,13 @@ impl Engine {
     /// Wakes whoever moves the new tasks on.
     fn inserted(&self, tasks: &[NewTask], now: Timestamp) {
         let node = &self.shared.node;
-        let mut ready = false;
+        let (mut ready, mut gates) = (false, Vec::new());
         for task in tasks {
             self.shared.lanes.heard_of(node, &task.lane);
             match Task::waiting_state(!task.gates.is_empty(), task.due_time, now) {
                 TaskState::Ready => ready = true,
                 TaskState::Blocked if task.due_time <= now => {
-                    node.wake
-                        .promote
-                        .gates(task.gates.iter().map(|gate| gate.key.clone()));
+                    gates.extend(task.gates.iter().map(|gate| gate.key.clone()));
                 }
                 _ => node.wake.promote.due(task.due_time),
             }
@@ -377,6 +375,7 @@ impl Engine {
         if ready {
             node.wake.claim.notify_one();
         }
+        node.wake.promote.gates(&gates);
     }
 
     /// Cancels a batch; says whether there are more.
@@ -406,7 +405,7 @@ impl Engine {
         summary.requested += requested.len();
         summary.not_live += not_live.len();
         self.shared.crew.starter.cancel(&requested, grace);
-        node.wake.promote.gates(gates);
+        node.wake.promote.gates(&gates);
         for (task_id, job_id) in settled {
             node.emit(|| Event::Task {
                 task_id,

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::fire::reschedule_after;
 use super::leases::Leases;
 use super::node::Node;
-use crate::engine::fire;
+use crate::engine::fire::counts_from_end;
+use crate::error::Result;
 use crate::event::Event;
+use crate::gate::GateKey;
 use crate::job::Job;
 use crate::lease::FencingToken;
-use crate::store::{SettleOutcome, Settlement};
+use crate::store::{Next, SettleOutcome, Settlement};
 use crate::task::TaskState;
 use crate::telemetry;
 use crate::time::Timestamp;
@@ -135,14 +138,26 @@ impl Settler {
             return;
         }
         metrics::histogram!(telemetry::SETTLE_BATCH).record(batch.len() as f64);
-        let now = self.node.now();
-        // Recording again what was recorded is answered as such, so an answer that got lost does no harm.
-        let settle = || self.node.store.settle(batch.clone(), now);
-        if let Ok(outcomes) = self.node.persist("settle", settle).await {
-            self.digest(&batch, &jobs, &outcomes, now).await;
+        if self.record_batch(&batch, &jobs).await.is_err() {
+            // One result that the store refuses must not take the others with it.
+            for (settlement, job) in batch.iter().zip(&jobs) {
+                let one = (std::slice::from_ref(settlement), std::slice::from_ref(job));
+                // Refused by itself: the error is in the log, and the task is handed back when its lease is closed.
+                let _ = self.record_batch(one.0, one.1).await;
+            }
         }
         self.close_leases(&batch);
         self.pending.lock().in_flight = 0;
+    }
+
+    /// Records results until there is an answer: recording again what was recorded is answered as such, so an answer
+    /// that got lost does no harm.
+    async fn record_batch(&self, batch: &[Settlement], jobs: &[Option<Arc<Job>>]) -> Result<()> {
+        let now = self.node.now();
+        let settle = || self.node.store.settle(batch.to_vec(), now);
+        let outcomes = self.node.persist("settle", settle).await?;
+        self.digest(batch, jobs, &outcomes, now);
+        Ok(())
     }
 
     fn take(&self) -> (Vec<Settlement>, Vec<Option<Arc<Job>>>) {
@@ -155,7 +170,7 @@ impl Settler {
         )
     }
 
-    async fn digest(
+    fn digest(
         &self,
         batch: &[Settlement],
         jobs: &[Option<Arc<Job>>],
@@ -163,48 +178,52 @@ impl Settler {
         now: Timestamp,
     ) {
         let mut fenced = 0;
-        let mut ready = false;
+        let mut ended = Vec::new();
         for ((settlement, job), outcome) in batch.iter().zip(jobs).zip(outcomes) {
             match outcome {
                 SettleOutcome::Settled { state, gates } => {
-                    self.node.wake.promote.gates(gates.iter().cloned());
-                    ready |= *state == TaskState::Ready;
-                    if let Some(job) = job {
-                        self.follow(settlement, job, *state, now).await;
+                    self.follow(settlement, job.as_deref(), *state, gates);
+                    if let Some(job) = job
+                        .as_ref()
+                        .filter(|job| state.is_final() && counts_from_end(job))
+                    {
+                        let end_time = settlement
+                            .attempt
+                            .as_ref()
+                            .map_or(now, |attempt| attempt.end_time);
+                        ended.push((job.job_id.clone(), end_time));
                     }
                 }
                 SettleOutcome::AlreadySettled => {}
                 SettleOutcome::Fenced => fenced += 1,
             }
         }
-        if ready {
-            self.node.wake.claim.notify_one();
+        if !ended.is_empty() {
+            let node = self.node.clone();
+            self.node
+                .spawn(async move { reschedule_after(&node, &ended).await });
         }
         metrics::counter!(telemetry::FENCED, "write" => "settle").increment(fenced);
     }
 
-    /// What a recorded result leads to: an event, a wake-up when it is due again, the next fire of a fixed delay.
-    async fn follow(&self, settlement: &Settlement, job: &Arc<Job>, state: TaskState, now: Timestamp) {
-        self.node.emit(|| Event::Task {
-            task_id: settlement.fence.task_id.clone(),
-            job_id: job.job_id.clone(),
-            state,
-            attempt: settlement.fence.attempt,
-        });
-        match settlement.next {
-            crate::store::Next::Retry { due_time } | crate::store::Next::Again { due_time }
-                if !state.is_final() =>
-            {
-                self.node.wake.promote.due(due_time);
+    /// What a recorded result leads to: an event, and wake-ups for what can go on now.
+    fn follow(&self, settlement: &Settlement, job: Option<&Job>, state: TaskState, gates: &[GateKey]) {
+        if let Some(job) = job {
+            self.node.emit(|| Event::Task {
+                task_id: settlement.fence.task_id.clone(),
+                job_id: job.job_id.clone(),
+                state,
+                attempt: settlement.fence.attempt,
+            });
+        }
+        let wake = &self.node.wake;
+        wake.promote.gates(gates);
+        match &settlement.next {
+            _ if state == TaskState::Ready => wake.claim.notify_one(),
+            Next::Retry { due_time } | Next::Again { due_time } if !state.is_final() => {
+                wake.promote.due(*due_time)
             }
             _ => {}
-        }
-        if state.is_final() && fire::counts_from_end(job) {
-            let ended = settlement
-                .attempt
-                .as_ref()
-                .map_or(now, |attempt| attempt.end_time);
-            super::fire::reschedule_after(&self.node, &job.job_id, ended).await;
         }
     }
 

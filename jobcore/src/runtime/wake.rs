@@ -42,10 +42,13 @@ const MOST_GATES: usize = 1_000;
 
 impl PromoteHint {
     /// Something may pass these gates.
-    pub(crate) fn gates(&self, gates: impl IntoIterator<Item = GateKey>) {
+    pub(crate) fn gates(&self, gates: &[GateKey]) {
+        if gates.is_empty() {
+            return;
+        }
         let mut wanted = self.wanted.lock();
         let before = wanted.gates.len();
-        wanted.gates.extend(gates);
+        wanted.gates.extend(gates.iter().cloned());
         let grown = wanted.gates.len() > before;
         drop(wanted);
         if grown {
