@@ -313,6 +313,8 @@ macro_rules! __task_store_cases {
                 "What is held by no job any more is cancelled with the default grace.";
             final_and_unknown_tasks_are_not_live [cancel_tasks]
                 "They are named, and nothing about them changes.";
+            a_task_named_twice_is_cancelled_once [cancel_tasks]
+                "The second time it is final, or has its request.";
             a_cancel_takes_up_to_its_limit [cancel_tasks]
                 "Of a job's tasks at most `limit`, by id; a second call takes those without a request.";
             a_cancel_names_the_gates_it_opens [cancel_tasks, promote]

@@ -181,6 +181,21 @@ pub(super) async fn final_and_unknown_tasks_are_not_live(f: &Fixture) {
     assert_eq!(f.state("final").await, TaskState::Succeeded);
 }
 
+pub(super) async fn a_task_named_twice_is_cancelled_once(f: &Fixture) {
+    f.job().await;
+    let node = f.node("n").await;
+    f.running("runs", &node).await;
+    f.insert_some(&["waits"]).await;
+    let cancelled = f.cancel(&["waits", "runs", "waits", "runs"]).await;
+    assert_eq!(cancelled.settled, [(task_id("waits"), job_id("greet"))]);
+    assert_eq!(
+        cancelled.not_live,
+        [task_id("waits")],
+        "the second sees what the first did"
+    );
+    assert_eq!(cancelled.requested, [task_id("runs"), task_id("runs")]);
+}
+
 pub(super) async fn a_cancel_takes_up_to_its_limit(f: &Fixture) {
     f.job().await;
     f.put("other", definition("other")).await;

@@ -32,23 +32,24 @@ impl State {
     pub(super) fn cancel_tasks(&mut self, request: &CancelTasks) -> Cancelled {
         let limit = clamp(request.limit);
         let mut cancelled = Cancelled::default();
-        let mut slots = Vec::new();
+        let mut gates = Vec::new();
         match &request.which {
-            CancelWhich::Job(job_id) => slots = self.uncancelled(job_id, limit + 1),
+            CancelWhich::Job(job_id) => {
+                let slots = self.uncancelled(job_id, limit + 1);
+                cancelled.more = slots.len() > limit;
+                for slot in slots.into_iter().take(limit) {
+                    self.cancel(slot, request, &mut cancelled, &mut gates);
+                }
+            }
             CancelWhich::Tasks(task_ids) => {
                 cancelled.more = task_ids.len() > limit;
                 for task_id in task_ids.iter().take(limit) {
                     match self.tasks.live_slot(task_id) {
-                        Some(slot) => slots.push(slot),
+                        Some(slot) => self.cancel(slot, request, &mut cancelled, &mut gates),
                         None => cancelled.not_live.push(task_id.clone()),
                     }
                 }
             }
-        }
-        cancelled.more |= slots.len() > limit;
-        let mut gates = Vec::new();
-        for slot in slots.into_iter().take(limit) {
-            self.cancel(slot, request, &mut cancelled, &mut gates);
         }
         cancelled.gates = self.waited_at(gates, request.now);
         cancelled
@@ -62,10 +63,7 @@ impl State {
         gates: &mut Vec<crate::gate::GateKey>,
     ) {
         let task = self.tasks.task(slot);
-        if !self.tasks.is_live(slot) {
-            // Named twice, and settled by the first.
-            cancelled.not_live.push(task.task_id.clone());
-        } else if task.state.is_waiting() {
+        if task.state.is_waiting() {
             cancelled
                 .settled
                 .push((task.task_id.clone(), task.job_id.clone()));
