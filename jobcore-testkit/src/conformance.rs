@@ -28,4 +28,5 @@ mod under_test;
 #[doc(hidden)]
 pub use case::check;
 pub use case::{Case, Failure, Report};
+pub(crate) use fixture::pages;
 pub use under_test::StoreUnderTest;

@@ -1,9 +1,11 @@
 //! Proof for jobcore and for what others build on it: conformance suites, faults on purpose, and comparison.
 //!
 //! - [`conformance`] says, case by case, what a backend must do, and runs the cases against any backend.
+//! - [`compare`] makes random calls on a store and on the in-memory one, and finds where they differ.
 //! - [`faulty`] makes a backend fail in every way in which a real one can.
 //! - [`clock`] has a clock that a test sets.
 
 pub mod clock;
+pub mod compare;
 pub mod conformance;
 pub mod faulty;

@@ -42,7 +42,7 @@ async fn write(setup: &Setup) -> Option<ErrorKind> {
 
 /// How often the record was written.
 async fn version(setup: &Setup) -> u64 {
-    let record = setup.store.get_record("n", "k").await.unwrap();
+    let record = setup.store.get_record("n", "k").await.expect("get_record");
     record.map_or(0, |record| record.version)
 }
 
