@@ -45,6 +45,9 @@ pub struct EngineConfig {
     pub heartbeat_interval: Duration,
     /// Where heartbeats are sent from. Default: a thread of their own, that no handler can block.
     pub heartbeat_thread: HeartbeatThread,
+    /// How long a task may be on its way to a remote executor; one that arrives later is refused and placed anew. Longer
+    /// than the transport ever takes in health. Default 5 s.
+    pub dispatch_window: Duration,
     /// How long history is kept; `None`: for ever. Default 7 days.
     pub retention: Option<Duration>,
 }
@@ -99,6 +102,7 @@ impl Default for EngineConfig {
             lease_duration: Duration::from_secs(4),
             heartbeat_interval: Duration::from_secs(1),
             heartbeat_thread: HeartbeatThread::Own,
+            dispatch_window: Duration::from_secs(5),
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
         }
     }

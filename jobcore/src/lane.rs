@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::id::{ExecutorId, check_name};
+use crate::id::{ExecutorId, JobId, check_name};
 use crate::job::{Command, JobKind};
 
 /// What separates the parts of a lane's text, and so can't stand inside them.
@@ -16,7 +16,8 @@ pub(crate) const RESERVED: &[char] = &['|', ',', '='];
 /// The mark of a lane for suspects.
 const QUARANTINE: &str = "quarantine";
 
-/// What a task needs from whoever carries it out, as text: `group|capability|label=value,…|executor`.
+/// What a task needs from whoever carries it out, as text: `group|capability|label=value,…|executor`, then
+/// `|quarantine` for suspects, and the job where it chooses its executor.
 ///
 /// A node claims only the lanes that it [serves](ExecutorProfile::serves), each by one range of one index, so tasks
 /// that it can't run cost it nothing.
@@ -70,19 +71,43 @@ impl Lane {
         Some(self.part(3)).filter(|executor| !executor.is_empty())
     }
 
+    /// The lane of one job's tasks alone: for a job that [chooses](crate::placement::Placement::chooses) its executor.
+    #[must_use]
+    pub fn of_job(&self, job_id: &JobId) -> Self {
+        Self(format!("{}|{}|{job_id}", self.first_parts(), self.part(4)).into())
+    }
+
+    /// The job whose tasks alone it holds.
+    pub fn job(&self) -> Option<JobId> {
+        self.0.splitn(6, '|').nth(5).map(JobId::from_stored)
+    }
+
     /// The lane beside this one for tasks whose nodes died again and again: claimed one at a time.
     #[must_use]
     pub fn quarantine(&self) -> Self {
         if self.is_quarantine() {
             self.clone()
         } else {
-            Self(format!("{}|{QUARANTINE}", self.0).into())
+            match self.job() {
+                Some(job_id) => Self(format!("{}|{QUARANTINE}|{job_id}", self.first_parts()).into()),
+                None => Self(format!("{}|{QUARANTINE}", self.0).into()),
+            }
         }
     }
 
     /// Whether it holds suspects, which are claimed one at a time.
     pub fn is_quarantine(&self) -> bool {
         self.part(4) == QUARANTINE
+    }
+
+    /// Group, capability, labels and executor.
+    fn first_parts(&self) -> &str {
+        let end = self
+            .0
+            .match_indices('|')
+            .nth(3)
+            .map_or(self.0.len(), |(end, _)| end);
+        &self.0[..end]
     }
 
     fn part(&self, n: usize) -> &str {
@@ -226,6 +251,19 @@ mod tests {
         let quarantine = lane.quarantine();
         assert!(quarantine.is_quarantine() && !lane.is_quarantine() && profile.serves(&id, &quarantine));
         assert_eq!(quarantine.quarantine(), quarantine);
+    }
+
+    #[test]
+    fn a_job_has_a_lane_of_its_own() {
+        let shell = Capability::of_kind(JobKind::Shell);
+        let common = Lane::new("default", &shell, &BTreeMap::new(), None);
+        let job_id = JobId::new("a|quarantine").unwrap();
+        let own = common.of_job(&job_id);
+        let quarantine = own.quarantine();
+        assert_eq!((own.job(), common.job()), (Some(job_id.clone()), None));
+        assert!(!own.is_quarantine() && quarantine.is_quarantine() && quarantine.job() == Some(job_id));
+        assert_eq!(common.quarantine().job(), None);
+        assert_eq!((own.group(), own.executor()), ("default", None));
     }
 
     #[test]

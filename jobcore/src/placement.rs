@@ -83,6 +83,16 @@ impl Default for Placement {
 }
 
 impl Placement {
+    /// Whether the job has wishes among the executors that may take its tasks, so that one must be chosen for each.
+    pub fn chooses(&self) -> bool {
+        let by_strategy = matches!(
+            self.strategy,
+            Strategy::RoundRobin | Strategy::Weighted | Strategy::LeastLoaded | Strategy::ConsistentHash
+        );
+        let wishes = !self.preferred_labels.is_empty() || !self.resources.is_empty();
+        by_strategy || wishes || self.spread != Spread::None
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         check_name("placement.group", &self.group, RESERVED)?;
         for (key, value) in self.required_labels.iter().chain(&self.preferred_labels) {

@@ -22,6 +22,7 @@
 //! | `jobcore_errors_total` | counter | `part`, `kind` | errors, by loop |
 //! | `jobcore_capacity` | gauge | | how many attempts the node can carry out at once |
 //! | `jobcore_running` | gauge | | how many it carries out |
+//! | `jobcore_reports_dropped_total` | counter | `reason` | reports of remote executors that nobody could make sense of |
 //! | `jobcore_purged_tasks_total` | counter | | tasks deleted from history |
 //!
 //! | span | fields | covers |
@@ -62,5 +63,7 @@ pub const ERRORS: &str = "jobcore_errors_total";
 pub const CAPACITY: &str = "jobcore_capacity";
 /// How many attempts the node carries out.
 pub const RUNNING: &str = "jobcore_running";
+/// Reports of remote executors that nobody could make sense of.
+pub const REPORTS_DROPPED: &str = "jobcore_reports_dropped_total";
 /// Tasks deleted from history.
 pub const PURGED: &str = "jobcore_purged_tasks_total";

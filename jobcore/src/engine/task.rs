@@ -86,7 +86,12 @@ pub(super) fn lane(job: &Job, executor: Option<&ExecutorId>) -> Result<Lane> {
     let placement = &job.definition.placement;
     let capability = Capability::needed_by(&job.definition.command)?;
     let labels: &BTreeMap<_, _> = &placement.required_labels;
-    Ok(Lane::new(&placement.group, &capability, labels, executor))
+    let lane = Lane::new(&placement.group, &capability, labels, executor);
+    Ok(if placement.chooses() && executor.is_none() {
+        lane.of_job(&job.job_id)
+    } else {
+        lane
+    })
 }
 
 /// The gates of a task: the job's, for overlap and concurrency, and its limit key's.

@@ -21,6 +21,7 @@ use super::leases::Leases;
 use super::node::{Node, Standing, StoreClock};
 use super::promote::Promoter;
 use super::recover::Recoverer;
+use super::remote::Dispatcher;
 use super::retention;
 use super::settle::Settler;
 use super::start::Starter;
@@ -36,6 +37,7 @@ use crate::job::JobKind;
 use crate::lane::{Capability, ExecutorProfile};
 use crate::lease::Holder;
 use crate::store::{ExecutorStatus, Store};
+use crate::transport::Transport;
 
 /// A scheduler and executor in the application's own process, over any [`Store`].
 ///
@@ -51,6 +53,7 @@ pub(super) struct Shared {
     pub(super) node: Arc<Node>,
     pub(super) lanes: Arc<Lanes>,
     pub(super) crew: Arc<Crew>,
+    pub(super) dispatcher: Option<Arc<Dispatcher>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -68,6 +71,7 @@ pub struct EngineBuilder {
     config: EngineConfig,
     handlers: Handlers,
     executors: Vec<(JobKind, Arc<dyn Executor>)>,
+    transport: Option<Arc<dyn Transport>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     error: Option<Error>,
@@ -118,6 +122,12 @@ impl EngineBuilder {
         }
     }
 
+    /// Serves remote executors ([`ExecutorNode`](crate::ExecutorNode)) over this transport, if the node schedules.
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
     /// Changes settings.
     pub fn configure(mut self, change: impl FnOnce(&mut EngineConfig)) -> Self {
         change(&mut self.config);
@@ -146,7 +156,7 @@ impl EngineBuilder {
         }
         self.config.validate()?;
         let node = Arc::new(self.node().await?);
-        Engine::assemble(node, self.executors)
+        Engine::assemble(node, self.executors, self.transport)
     }
 
     async fn node(&mut self) -> Result<Node> {
@@ -224,13 +234,18 @@ impl Engine {
             config: EngineConfig::default(),
             handlers: Handlers::new(),
             executors: Vec::new(),
+            transport: None,
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
             error: None,
         }
     }
 
-    fn assemble(node: Arc<Node>, executors: Vec<(JobKind, Arc<dyn Executor>)>) -> Result<Self> {
+    fn assemble(
+        node: Arc<Node>,
+        executors: Vec<(JobKind, Arc<dyn Executor>)>,
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Result<Self> {
         let leases = Arc::new(Leases::default());
         let settler = Arc::new(Settler::new(node.clone(), leases.clone()));
         let starter = Arc::new(Starter::new(node.clone()));
@@ -247,6 +262,12 @@ impl Engine {
         ));
         metrics::gauge!(crate::telemetry::CAPACITY).set(f64::from(node.config.capacity));
         Heart::new(node.clone(), crew.clone(), watch.clone()).start()?;
+        let transport = transport.filter(|_| node.config.roles.schedules());
+        let dispatcher =
+            transport.map(|transport| Arc::new(Dispatcher::new(node.clone(), transport, settler.clone())));
+        if let Some(dispatcher) = &dispatcher {
+            dispatcher.start();
+        }
         node.spawn(settler.run());
         if node.config.roles.executes() {
             node.spawn(starter.clone().run());
@@ -256,12 +277,17 @@ impl Engine {
         if node.config.roles.schedules() {
             node.spawn(Firer::new(node.clone(), lanes.clone()).run());
             node.spawn(Promoter::new(node.clone(), crew.clone()).run());
-            node.spawn(Recoverer::new(node.clone(), watch).run());
+            node.spawn(Recoverer::new(node.clone(), watch, dispatcher.clone()).run());
             node.spawn(retention::purge(node.clone()));
             node.spawn(retention::measure(node.clone(), crew.clone()));
         }
         Ok(Self {
-            shared: Arc::new(Shared { node, lanes, crew }),
+            shared: Arc::new(Shared {
+                node,
+                lanes,
+                crew,
+                dispatcher,
+            }),
         })
     }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::node::Node;
+use super::remote::Dispatcher;
 use crate::engine::liveness::Watch;
 use crate::error::Result;
 use crate::event::Event;
 use crate::store::{
-    ExecutorFilter, ExecutorRecord, ExecutorStatus, ExpireExecutors, MAX_BATCH, RecoverRequest,
+    ExecutorFilter, ExecutorRecord, ExecutorStatus, ExpireExecutors, MAX_BATCH, Reach, RecoverRequest,
 };
 use crate::telemetry;
 
@@ -17,11 +18,20 @@ use crate::telemetry;
 pub(crate) struct Recoverer {
     node: Arc<Node>,
     watch: Arc<Mutex<Watch>>,
+    dispatcher: Option<Arc<Dispatcher>>,
 }
 
 impl Recoverer {
-    pub(crate) fn new(node: Arc<Node>, watch: Arc<Mutex<Watch>>) -> Self {
-        Self { node, watch }
+    pub(crate) fn new(
+        node: Arc<Node>,
+        watch: Arc<Mutex<Watch>>,
+        dispatcher: Option<Arc<Dispatcher>>,
+    ) -> Self {
+        Self {
+            node,
+            watch,
+            dispatcher,
+        }
     }
 
     /// Runs until the node drains; twice per heartbeat, so that death is noticed soon after the lease ends.
@@ -61,8 +71,10 @@ impl Recoverer {
         if !verdict.expire {
             return Ok(());
         }
+        let unheard = alive.iter().filter(|executor| !self.would_hear(executor));
+        let unheard = unheard.map(|executor| executor.executor_id.clone());
         let request = ExpireExecutors {
-            spare: verdict.spare,
+            spare: verdict.spare.into_iter().chain(unheard).collect(),
             grace: std::time::Duration::ZERO,
             limit: MAX_BATCH,
         };
@@ -74,6 +86,13 @@ impl Recoverer {
             });
         }
         Ok(())
+    }
+
+    /// Whether this node would have noticed that the executor lives: a remote one's signs of life come through the
+    /// transport.
+    fn would_hear(&self, executor: &ExecutorRecord) -> bool {
+        let silent = |dispatcher: &Arc<Dispatcher>| dispatcher.lane.heard_nothing_of(executor);
+        executor.reach == Reach::Direct || self.dispatcher.as_ref().is_some_and(silent)
     }
 
     /// Takes a batch of orphans back; says whether there are more.

@@ -15,7 +15,9 @@
 //!   back.
 //! - A task message that arrives after its `start_before` is refused; one that arrives twice starts once.
 
+mod dispatch;
 mod executor_node;
 mod ledger;
 
+pub(crate) use dispatch::Dispatcher;
 pub use executor_node::{ExecutorNode, ExecutorNodeBuilder, NodeState};

@@ -405,6 +405,9 @@ impl Engine {
         summary.requested += requested.len();
         summary.not_live += not_live.len();
         self.shared.crew.starter.cancel(&requested, grace);
+        if let Some(dispatcher) = &self.shared.dispatcher {
+            dispatcher.cancel(&requested).await;
+        }
         node.wake.promote.gates(&gates);
         for (task_id, job_id) in settled {
             node.emit(|| Event::Task {

@@ -170,7 +170,8 @@ impl Settler {
         )
     }
 
-    fn digest(
+    /// Draws the consequences of what was recorded.
+    pub(crate) fn digest(
         &self,
         batch: &[Settlement],
         jobs: &[Option<Arc<Job>>],

@@ -12,13 +12,37 @@ use crate::time::Timestamp;
 #[derive(Debug, Default)]
 pub(crate) struct Wake {
     /// Something may be ready to claim, or there is room again.
-    pub(crate) claim: Notify,
+    pub(crate) claim: ClaimSignal,
     /// Jobs changed: the fire loop reads anew.
     pub(crate) fire: Notify,
     /// The node must join anew, or beat now.
     pub(crate) heartbeat: Notify,
     /// Something may pass a gate or come due.
     pub(crate) promote: PromoteHint,
+}
+
+/// Wakes those who claim: for the node's own crew, and for remote executors.
+#[derive(Debug, Default)]
+pub(crate) struct ClaimSignal {
+    crew: Notify,
+    dispatch: Notify,
+}
+
+impl ClaimSignal {
+    pub(crate) fn notify_one(&self) {
+        self.crew.notify_one();
+        self.dispatch.notify_one();
+    }
+
+    /// Waits for work for the crew.
+    pub(crate) async fn notified(&self) {
+        self.crew.notified().await;
+    }
+
+    /// Waits for work for remote executors.
+    pub(crate) async fn for_dispatch(&self) {
+        self.dispatch.notified().await;
+    }
 }
 
 /// What the promoter should look at.
