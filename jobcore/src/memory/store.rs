@@ -2,6 +2,8 @@
 
 mod attempts;
 mod cancel;
+#[cfg(test)]
+mod check;
 mod claim;
 mod executors;
 mod finished;
@@ -23,6 +25,7 @@ mod queues;
 mod records;
 mod recovery;
 mod runs;
+mod scan;
 mod settle;
 mod state;
 mod tasks;
@@ -33,8 +36,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
+use self::listing::{Counts, Lowest};
+use self::scan::{Scan, Turn};
 use self::state::{State, check_batch};
 use crate::attempt::{Attempt, LogChunk};
 use crate::clock::{Clock, SystemClock};
@@ -77,6 +82,26 @@ impl MemoryStore {
     /// An empty store with the machine's clock, to hand to an engine.
     pub fn shared() -> Arc<Self> {
         Arc::new(Self::default())
+    }
+}
+
+impl MemoryStore {
+    /// Takes turns, between which others get the lock.
+    fn in_turns(&self, mut turn: impl FnMut(&State) -> Turn) {
+        let mut state = self.state.lock();
+        while turn(&state) == Turn::More {
+            MutexGuard::bump(&mut state);
+        }
+    }
+
+    fn read_page<T>(
+        &self,
+        page: &PageRequest,
+        turn: impl Fn(&State, &mut Scan<T>) -> Turn,
+    ) -> Result<Page<T>> {
+        let mut scan = Scan::new(page)?;
+        self.in_turns(|state| turn(state, &mut scan));
+        Ok(scan.page())
     }
 }
 
@@ -254,11 +279,15 @@ impl TaskStore for MemoryStore {
     }
 
     async fn list_tasks(&self, filter: &TaskFilter, page: &PageRequest) -> Result<Page<Task>> {
-        Ok(self.state.lock().list_tasks(filter, page))
+        let mut lowest = Lowest::new(page);
+        self.in_turns(|state| state.lowest_ids(&mut lowest, filter));
+        Ok(self.state.lock().page_of_tasks(lowest))
     }
 
     async fn task_counts(&self) -> Result<Vec<TaskCount>> {
-        Ok(self.state.lock().task_counts())
+        let mut counts = Counts::default();
+        self.in_turns(|state| state.count(&mut counts));
+        Ok(counts.finish())
     }
 
     async fn insert_run(&self, run: NewRun) -> Result<InsertRunOutcome> {
@@ -279,16 +308,19 @@ impl TaskStore for MemoryStore {
 #[async_trait]
 impl HistoryStore for MemoryStore {
     async fn list_attempts(&self, filter: &AttemptFilter, page: &PageRequest) -> Result<Page<Attempt>> {
-        let state = self.state.lock();
-        state.history.list_attempts(&state.tasks, filter, page)
+        self.read_page(page, |state, scan| {
+            state.history.scan_attempts(&state.tasks, filter, scan)
+        })
     }
 
     async fn list_finished(&self, filter: &FinishedFilter, page: &PageRequest) -> Result<Page<Task>> {
-        history::list_finished(&self.state.lock().tasks, filter, page)
+        self.read_page(page, |state, scan| {
+            history::scan_finished(&state.tasks, filter, scan)
+        })
     }
 
     async fn list_decisions(&self, job_id: Option<&JobId>, page: &PageRequest) -> Result<Page<Decision>> {
-        self.state.lock().history.list_decisions(job_id, page)
+        self.read_page(page, |state, scan| state.history.scan_decisions(job_id, scan))
     }
 
     async fn append_logs(&self, chunks: Vec<LogChunk>) -> Result<()> {

@@ -68,14 +68,13 @@ impl State {
         let (lost, unnamed) = match held {
             Held::Leases(tokens) => {
                 let named: HashSet<FencingToken> = tokens.into_iter().collect();
-                let unnamed = self.unnamed(holder, now, |token, _| named.contains(&token));
+                let unnamed = self.unnamed(holder, now, |token| named.contains(&token), |_, _| false);
                 (Vec::new(), unnamed)
             }
             Held::Tasks(tasks) => {
                 let named: HashSet<&(TaskId, FencingToken)> = tasks.iter().collect();
-                let unnamed = self.unnamed(holder, now, |token, task_id| {
-                    named.contains(&(task_id.clone(), token))
-                });
+                let is_named = |token, task_id: &TaskId| named.contains(&(task_id.clone(), token));
+                let unnamed = self.unnamed(holder, now, |_| false, is_named);
                 let lost = tasks
                     .iter()
                     .filter(|(task_id, token)| !self.is_held_by(task_id, *token, holder));
@@ -96,19 +95,20 @@ impl State {
         &self,
         holder: &Holder,
         now: Timestamp,
-        is_named: impl Fn(FencingToken, &TaskId) -> bool,
+        is_lease_named: impl Fn(FencingToken) -> bool,
+        is_task_named: impl Fn(FencingToken, &TaskId) -> bool,
     ) -> Vec<(TaskId, FencingToken, u32)> {
         let mut unnamed = Vec::new();
         for token in self.executors.leases(&holder.executor_id) {
-            let lease = self.leases.get(token).filter(|lease| {
+            let concerned = self.leases.get(token).is_some_and(|lease| {
                 lease.holder == *holder && lease.start_before.is_none_or(|start_before| start_before < now)
             });
-            if lease.is_none() {
+            if !concerned || is_lease_named(token) {
                 continue;
             }
             for slot in self.held_under(token) {
                 let task = self.tasks.task(slot);
-                if !is_named(token, &task.task_id) {
+                if !is_task_named(token, &task.task_id) {
                     unnamed.push((task.task_id.clone(), token, task.attempt));
                 }
             }

@@ -2,13 +2,13 @@
 
 use super::attempts::{AttemptRow, Attempts};
 use super::journal::Journal;
-use super::state::clamp;
+use super::scan::{Scan, Turn};
 use super::tasks::Tasks;
 use super::timeline::Timeline;
 use crate::attempt::Attempt;
 use crate::error::{Error, Result};
 use crate::id::JobId;
-use crate::store::{AttemptFilter, Cursor, Decision, FinishedFilter, Page, PageRequest};
+use crate::store::{AttemptFilter, Cursor, Decision, FinishedFilter};
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -48,47 +48,37 @@ impl History {
         })));
     }
 
-    pub(super) fn list_decisions(
-        &self,
-        job_id: Option<&JobId>,
-        page: &PageRequest,
-    ) -> Result<Page<Decision>> {
-        let rows = self.decisions.back_from(position(page)?);
-        let rows = rows.filter(|(_, decision)| job_id.is_none_or(|job_id| *job_id == decision.job_id));
-        Ok(page_of(rows, page, |decision| Some(decision.clone())))
+    pub(super) fn scan_decisions(&self, job_id: Option<&JobId>, scan: &mut Scan<Decision>) -> Turn {
+        scan.turn(self.decisions.back_from(scan.before()), |decision| {
+            job_id
+                .is_none_or(|job_id| *job_id == decision.job_id)
+                .then(|| decision.clone())
+        })
     }
 
-    pub(super) fn list_attempts(
+    pub(super) fn scan_attempts(
         &self,
         tasks: &Tasks,
         filter: &AttemptFilter,
-        page: &PageRequest,
-    ) -> Result<Page<Attempt>> {
-        let before = position(page)?;
-        let matching = |row: &(u64, &AttemptRow)| matches(filter, row.1, tasks);
-        let copy = |row: &AttemptRow| row.to_attempt(tasks);
+        scan: &mut Scan<Attempt>,
+    ) -> Turn {
+        let copy = |row: &AttemptRow| matches(filter, row, tasks).then(|| row.to_attempt(tasks))?;
+        let before = scan.before();
         let Some(task_id) = &filter.task_id else {
-            let rows = self.attempts.back_from(before);
-            return Ok(page_of(rows.filter(matching), page, copy));
+            return scan.turn(self.attempts.back_from(before), copy);
         };
         let latest = tasks.slot(task_id).and_then(|slot| tasks.last_attempt(slot));
         let rows = self.attempts.of_task(latest);
-        let rows = rows.filter(|(number, _)| *number < before);
-        Ok(page_of(rows.filter(matching), page, copy))
+        scan.turn(rows.filter(|(number, _)| *number < before), copy)
     }
 }
 
-pub(super) fn list_finished(
-    tasks: &Tasks,
-    filter: &FinishedFilter,
-    page: &PageRequest,
-) -> Result<Page<Task>> {
-    let rows = tasks.finished.back_from(position(page)?);
-    let rows = rows.filter(|(_, (_, task))| {
-        filter.job_id.as_ref().is_none_or(|job_id| *job_id == task.job_id)
-            && (filter.states.is_empty() || filter.states.contains(&task.state))
-    });
-    Ok(page_of(rows, page, |(_, task)| Some(task.to_task())))
+pub(super) fn scan_finished(tasks: &Tasks, filter: &FinishedFilter, scan: &mut Scan<Task>) -> Turn {
+    scan.turn(tasks.finished.back_from(scan.before()), |(_, task)| {
+        let matches = filter.job_id.as_ref().is_none_or(|job_id| *job_id == task.job_id)
+            && (filter.states.is_empty() || filter.states.contains(&task.state));
+        matches.then(|| task.to_task())
+    })
 }
 
 /// Whether an attempt matches the filter, but for the task.
@@ -108,11 +98,6 @@ fn matches(filter: &AttemptFilter, row: &AttemptRow, tasks: &Tasks) -> bool {
         && filter.until_time.is_none_or(|until| row.start_time() < until)
 }
 
-/// The number before which a page begins.
-fn position(page: &PageRequest) -> Result<u64> {
-    page.cursor.as_ref().map_or(Ok(u64::MAX), parse)
-}
-
 /// The number that a cursor of this store stands for.
 pub(super) fn parse(cursor: &Cursor) -> Result<u64> {
     cursor.0.parse().map_err(|_| {
@@ -121,23 +106,4 @@ pub(super) fn parse(cursor: &Cursor) -> Result<u64> {
             format_args!("`{}` was not made by this store", cursor.0),
         )
     })
-}
-
-/// The first rows, and a cursor if there are more.
-fn page_of<'a, R: 'a, T>(
-    mut rows: impl Iterator<Item = (u64, &'a R)>,
-    page: &PageRequest,
-    copy: impl Fn(&R) -> Option<T>,
-) -> Page<T> {
-    let mut last = 0;
-    let items = rows
-        .by_ref()
-        .take(clamp(page.limit))
-        .filter_map(|(number, row)| {
-            last = number;
-            copy(row)
-        })
-        .collect();
-    let next = rows.next().map(|_| Cursor(last.to_string()));
-    Page { items, next }
 }

@@ -105,6 +105,12 @@ impl Lanes {
         Some(entry.ready.pop_first()?.1)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_ready(&self, id: LaneId, task: &Task) -> bool {
+        let entry = self.entries[id as usize].as_ref();
+        entry.is_some_and(|entry| entry.ready.contains_key(&(task.rank, task.task_id.clone())))
+    }
+
     /// All lanes, in order.
     pub(super) fn all(&self) -> Vec<Lane> {
         let mut lanes: Vec<Lane> = self.by_lane.keys().cloned().collect();

@@ -115,7 +115,7 @@ impl State {
         self.carry_out(whole, promotion);
     }
 
-    fn candidates(&self, slots: &BTreeSet<Slot>) -> Vec<Candidate> {
+    pub(super) fn candidates(&self, slots: &BTreeSet<Slot>) -> Vec<Candidate> {
         slots
             .iter()
             .map(|slot| candidate(self.tasks.task(*slot)))
@@ -144,14 +144,18 @@ impl State {
     }
 
     /// All gates connected with `gates` by tasks that wait behind both, and those of the tasks that a plan must see.
-    fn connected(&self, gates: Vec<GateKey>, now: Timestamp) -> (BTreeSet<GateKey>, BTreeSet<Slot>) {
+    pub(super) fn connected(
+        &self,
+        gates: Vec<GateKey>,
+        now: Timestamp,
+    ) -> (BTreeSet<GateKey>, BTreeSet<Slot>) {
         self.connected_by(gates, |queue, keys| {
             queue.concerned(Room::behind(keys, &self.gates, now), now, &self.tasks)
         })
     }
 
     /// All gates connected with `gates` by tasks that `concerned` picks from the queues, and those tasks.
-    fn connected_by(
+    pub(super) fn connected_by(
         &self,
         gates: Vec<GateKey>,
         concerned: impl Fn(&Queue, &[GateKey]) -> Vec<Slot>,
@@ -184,7 +188,7 @@ impl State {
         (keys, slots)
     }
 
-    fn view(&self, keys: &BTreeSet<GateKey>) -> BTreeMap<GateKey, GateState> {
+    pub(super) fn view(&self, keys: &BTreeSet<GateKey>) -> BTreeMap<GateKey, GateState> {
         let entries = keys
             .iter()
             .filter_map(|key| Some((key.clone(), self.gates.get(key)?)));

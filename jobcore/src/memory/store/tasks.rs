@@ -1,5 +1,7 @@
 //! All tasks by id, live and final: each keeps its slot until it is purged.
 
+use std::ops::Range;
+
 use super::finished::Finished;
 use super::ids::{Ids, Key};
 use super::lanes::LaneId;
@@ -205,10 +207,20 @@ impl Tasks {
 
     /// The live tasks, in order of slots.
     pub(super) fn live(&self) -> impl Iterator<Item = (Slot, &Task)> {
-        (0..)
-            .zip(&self.live)
-            .flat_map(|(word, bits)| Bits(*bits).map(move |bit| word * 64 + bit))
+        self.live_in(0..Slot::MAX)
+    }
+
+    /// The live tasks in these slots, in order; the range begins and ends with a multiple of 64, or beyond all slots.
+    pub(super) fn live_in(&self, slots: Range<Slot>) -> impl Iterator<Item = (Slot, &Task)> {
+        let words = slots.start / 64..slots.end.div_ceil(64).min(self.live.len() as Slot);
+        words
+            .flat_map(|word| Bits(self.live[word as usize]).map(move |bit| word * 64 + bit))
             .map(|slot| (slot, self.task(slot)))
+    }
+
+    /// How many slots there are, in use or not.
+    pub(super) const fn slots(&self) -> usize {
+        self.places.len()
     }
 }
 
