@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use crate::id::{ExecutorId, JobId, TaskId};
+use crate::store::Decision;
 use crate::task::{Progress, TaskState};
 
 /// How many events a subscriber may fall behind.
@@ -40,16 +42,42 @@ pub enum Event {
         /// How far it is.
         progress: Progress,
     },
-    /// Recovery took tasks from an executor that was lost.
+    /// An attempt's log chunks from this one on can be read
+    /// ([`read_logs`](crate::scheduler::Scheduler::read_logs)).
+    Log {
+        /// The task.
+        task_id: TaskId,
+        /// The attempt.
+        attempt: u32,
+        /// The first of the chunks that were just written.
+        first_sequence: u64,
+    },
+    /// Fire times were not given a task of their own; says which, and why.
+    Decision(Decision),
+    /// An executor was silent for longer than its lease and is declared dead.
     ExecutorLost {
         /// The executor.
         executor_id: ExecutorId,
+    },
+    /// Recovery took a task back from an executor that is gone.
+    Recovered {
+        /// The task.
+        task_id: TaskId,
+        /// Its job.
+        job_id: JobId,
+        /// Whom it was taken from.
+        executor_id: ExecutorId,
+        /// Its state now: it waits again, or it may not be repeated and is final.
+        state: TaskState,
     },
 }
 
 /// A subscription to events.
 #[derive(Debug)]
-pub struct Events(broadcast::Receiver<Event>);
+pub struct Events {
+    receiver: broadcast::Receiver<Event>,
+    stopped: CancellationToken,
+}
 
 /// What a subscription gives.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,13 +89,20 @@ pub enum Received {
 }
 
 impl Events {
-    pub(crate) const fn new(receiver: broadcast::Receiver<Event>) -> Self {
-        Self(receiver)
+    pub(crate) const fn new(receiver: broadcast::Receiver<Event>, stopped: CancellationToken) -> Self {
+        Self { receiver, stopped }
     }
 
-    /// The next event; waits for it. `None` once the engine has stopped.
+    /// The next event; waits for it. `None` once the engine has stopped and all its events were read.
+    ///
+    /// **Cancellation**: dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Received> {
-        match self.0.recv().await {
+        let received = tokio::select! {
+            biased;
+            received = self.receiver.recv() => received,
+            () = self.stopped.cancelled() => return None,
+        };
+        match received {
             Ok(event) => Some(Received::Event(event)),
             Err(broadcast::error::RecvError::Lagged(missed)) => Some(Received::Missed(missed)),
             Err(broadcast::error::RecvError::Closed) => None,

@@ -422,6 +422,23 @@ pub trait SchedulerExt: Scheduler {
             .flatten())
     }
 
+    /// The latest attempt of a task: who carried it out, when, what it returned, what went wrong. `None` before the
+    /// first is recorded, which is when it ends or after [`start_delay`](crate::config::EngineConfig::start_delay).
+    ///
+    /// # Errors
+    /// The store's.
+    async fn latest_attempt(&self, task_id: &TaskId) -> Result<Option<Attempt>> {
+        let filter = AttemptFilter {
+            task_id: Some(task_id.clone()),
+            ..AttemptFilter::default()
+        };
+        Ok(self
+            .list_attempts(&filter, &PageRequest::first(1))
+            .await?
+            .items
+            .pop())
+    }
+
     /// Waits until a task is final.
     ///
     /// # Errors

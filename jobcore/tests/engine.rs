@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use jobcore::clock::SystemClock;
+use jobcore::event::{Event, Received};
+use jobcore::id::ExecutorId;
 use jobcore::memory::MemoryStore;
 use jobcore::retry::RetryPolicy;
 use jobcore::scheduler::{Cancel, Triggered};
@@ -369,4 +371,52 @@ async fn a_crashed_nodes_tasks_are_carried_out_by_another() {
         (task.state, task.attempt, task.orphanings),
         (TaskState::Succeeded, 2, 1)
     );
+}
+
+#[tokio::test]
+async fn events_tell_of_logs_and_recovery_and_end_with_the_engine() {
+    let store = Arc::new(MemoryStore::new(Arc::new(SystemClock::new())));
+    let start = |name: &'static str| {
+        Engine::builder(store.clone())
+            .configure(move |config| {
+                config.executor_id = ExecutorId::new(name).ok();
+                config.lease_duration = Duration::from_millis(300);
+                config.heartbeat_interval = Duration::from_millis(100);
+            })
+            .handler("work", move |(): (), cx: TaskContext| async move {
+                if name == "first" {
+                    std::future::pending::<()>().await;
+                }
+                cx.log("here").await;
+                Ok::<_, HandlerError>(())
+            })
+            .start()
+    };
+    let first = start("first").await.unwrap();
+    let job = first.put_job(JobBuilder::handler("work")).await.unwrap();
+    let task_id = first.trigger_one(Trigger::new(job.job_id.clone())).await.unwrap();
+    while first.get_task(&task_id).await.unwrap().unwrap().state != TaskState::Running {
+        tokio::task::yield_now().await;
+    }
+    first.abort();
+    let second = start("second").await.unwrap();
+    let mut events = second.subscribe();
+    bounded(second.wait(&task_id)).await.unwrap();
+    second.drain(Duration::from_secs(1)).await;
+    let (mut recovered, mut logged) = (false, None);
+    while let Some(received) = bounded(events.next()).await {
+        match received {
+            Received::Event(Event::Recovered { executor_id, .. }) => {
+                recovered = executor_id.as_str() == "first";
+            }
+            Received::Event(Event::Log {
+                attempt,
+                first_sequence,
+                ..
+            }) => logged = Some((attempt, first_sequence)),
+            _ => {}
+        }
+    }
+    assert!(recovered, "no event told of the recovery");
+    assert_eq!(logged, Some((2, 0)));
 }

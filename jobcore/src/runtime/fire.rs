@@ -10,6 +10,7 @@ use super::claim::Lanes;
 use super::node::Node;
 use crate::engine::fire;
 use crate::error::Result;
+use crate::event::Event;
 use crate::id::{ExecutorId, JobId};
 use crate::job::Job;
 use crate::placement::Strategy;
@@ -220,9 +221,9 @@ impl Firer {
         for task in fires.iter().flat_map(|fire| &fire.tasks) {
             self.lanes.heard_of(&self.node, &task.lane);
         }
-        let next_times: Vec<_> = fires
+        let plans: Vec<_> = fires
             .iter()
-            .map(|fire| (fire.next_fire_time, fire.tasks.len()))
+            .map(|fire| (fire.next_fire_time, fire.tasks.len(), fire.decisions.clone()))
             .collect();
         let gated: Vec<_> = fires
             .iter()
@@ -238,10 +239,13 @@ impl Firer {
             .inspect_err(|_| self.read_next = now)?;
         self.node.wake.claim.notify_one();
         self.node.wake.promote.gates(&gated);
-        for ((job, (next, tasks)), outcome) in jobs.into_iter().zip(next_times).zip(outcomes) {
+        for ((job, (next, tasks, decisions)), outcome) in jobs.into_iter().zip(plans).zip(outcomes) {
             match outcome {
                 FireOutcome::Fired => {
                     metrics::counter!(telemetry::FIRES).increment(tasks as u64);
+                    for decision in decisions {
+                        self.node.emit(|| Event::Decision(decision));
+                    }
                     self.look_forward(job, next);
                 }
                 // Somebody else changed or fired it: the next read shows how it is now.

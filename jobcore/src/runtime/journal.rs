@@ -1,6 +1,6 @@
 //! The journal: logs, progress and checkpoints of attempts on their way to the store.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,12 +82,29 @@ impl Journal {
             return false;
         }
         // An error that no repetition mends was logged; these chunks are lost, the attempt isn't.
-        let _ = self
+        let written = self
             .node
             .persist("log", || self.node.store.append_logs(chunks.clone()))
             .await;
         self.written.notify_waiters();
+        if written.is_ok() {
+            self.tell(&chunks);
+        }
         true
+    }
+
+    /// One event for each attempt that has chunks among these.
+    fn tell(&self, chunks: &[LogChunk]) {
+        let mut told = HashSet::new();
+        for chunk in chunks {
+            if told.insert((&chunk.task_id, chunk.attempt)) {
+                self.node.emit(|| Event::Log {
+                    task_id: chunk.task_id.clone(),
+                    attempt: chunk.attempt,
+                    first_sequence: chunk.sequence,
+                });
+            }
+        }
     }
 
     fn take_chunks(&self) -> Vec<LogChunk> {

@@ -105,6 +105,12 @@ impl Recoverer {
         for task in &recovered.tasks {
             metrics::counter!(telemetry::RECOVERED, "state" => task.state.as_str()).increment(1);
             let (task_id, job_id, state) = (task.task_id.clone(), task.job_id.clone(), task.state);
+            self.node.emit(|| Event::Recovered {
+                task_id: task_id.clone(),
+                job_id: job_id.clone(),
+                executor_id: task.holder.executor_id.clone(),
+                state,
+            });
             self.node.emit(|| Event::Task {
                 task_id,
                 job_id,

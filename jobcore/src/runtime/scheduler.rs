@@ -265,7 +265,8 @@ impl Scheduler for Engine {
     }
 
     fn subscribe(&self) -> Events {
-        Events::new(self.shared.node.events.subscribe())
+        let node = &self.shared.node;
+        Events::new(node.events.subscribe(), node.killed.clone())
     }
 }
 

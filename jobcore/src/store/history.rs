@@ -88,6 +88,18 @@ pub struct ReadLogs {
     pub limit: usize,
 }
 
+impl ReadLogs {
+    /// An attempt's log from its beginning, as much as one read gives.
+    pub const fn new(task_id: TaskId, attempt: u32) -> Self {
+        Self {
+            task_id,
+            attempt,
+            first_sequence: 0,
+            limit: super::MAX_BATCH,
+        }
+    }
+}
+
 /// Something that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
