@@ -151,7 +151,7 @@ impl SqliteConfig {
             // A larger log is written back less often, and one that grew under a long read shrinks again.
             .pragma("wal_autocheckpoint", "4000")
             .pragma("journal_size_limit", "67108864")
-            .pragma("cache_size", "-16384")
+            .pragma("cache_size", "-32768")
             .thread_name(|_| "jobcore-sqlite-db".to_owned())
             .row_buffer_size(1_024);
         match self.max_size {

@@ -1,6 +1,8 @@
 //! A connection with what it remembers.
 
 use jobcore::Timestamp;
+use jobcore::store::InsertOutcome;
+use jobcore::task::NewTask;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection as _};
 
@@ -46,6 +48,13 @@ impl Connection {
     }
 }
 
+/// Tasks to insert, and the present time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inserts<'o> {
+    pub(crate) tasks: &'o [NewTask],
+    pub(crate) now: Timestamp,
+}
+
 /// An operation of the store: what it asks, and how it is carried out.
 ///
 /// It can be carried out again after a rollback, so it keeps its request.
@@ -59,6 +68,16 @@ pub(crate) trait Operation: Send + Sync + 'static {
     /// How many rows it touches, roughly: bounds what goes into one transaction.
     fn weight(&self) -> usize {
         1
+    }
+
+    /// What it inserts, if that is all it does: neighbours in the queue are then carried out as one.
+    fn inserts(&self) -> Option<Inserts<'_>> {
+        None
+    }
+
+    /// Its answer, if [`inserts`](Self::inserts) was carried out with its neighbours'.
+    fn inserted(&self, _outcomes: Vec<InsertOutcome>) -> Option<Self::Answer> {
+        None
     }
 
     /// Carries it out.

@@ -3,6 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod changes;
 pub(crate) mod claim;
+mod columns;
 pub(crate) mod decisions;
 pub(crate) mod executors;
 pub(crate) mod fire;
@@ -25,5 +26,6 @@ pub(crate) mod start;
 mod stored_job;
 mod stored_log;
 mod stored_task;
+mod task_row;
 pub(crate) mod tasks;
 mod transitions;

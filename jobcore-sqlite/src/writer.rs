@@ -4,6 +4,7 @@
 //! It has a thread of its own, so that no handler that blocks the application's runtime holds up a heartbeat. Whoever
 //! goes away while waiting changes nothing: what was queued is carried out.
 
+use jobcore::store::InsertOutcome;
 use jobcore::{Error, ErrorKind};
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -11,8 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::BACKEND;
 use crate::config::SqliteConfig;
-use crate::connection::{Connection, Cx, Operation};
+use crate::connection::{Connection, Cx, Inserts, Operation};
 use crate::error::{self, Failure, Result};
+use crate::queries::insert::insert_new_tasks;
 use crate::schema;
 
 /// How many operations wait at the most; further callers wait for a place.
@@ -106,6 +108,9 @@ trait Work: Send + std::fmt::Debug {
     fn weight(&self) -> usize;
     async fn run(&mut self, cx: &mut Cx<'_>) -> Result<()>;
     fn name(&self) -> &'static str;
+    fn inserts(&self) -> Option<Inserts<'_>>;
+    /// Takes the outcomes of what it inserts.
+    fn inserted(&mut self, outcomes: Vec<InsertOutcome>);
     /// Answers with what [`run`](Self::run) found, or with an error.
     fn answer(self: Box<Self>, committed: jobcore::Result<()>);
 }
@@ -135,6 +140,14 @@ impl<O: Operation> Work for Call<O> {
 
     fn name(&self) -> &'static str {
         O::NAME
+    }
+
+    fn inserts(&self) -> Option<Inserts<'_>> {
+        self.operation.inserts()
+    }
+
+    fn inserted(&mut self, outcomes: Vec<InsertOutcome>) {
+        self.outcome = self.operation.inserted(outcomes);
     }
 
     fn answer(self: Box<Self>, committed: jobcore::Result<()>) {
@@ -243,21 +256,49 @@ async fn attempt(
 ) -> Result<(), Undone> {
     let begin = connection.sql.begin_with("BEGIN IMMEDIATE").await;
     let mut transaction = begin.map_err(|error| Undone::RolledBack(error.into()))?;
-    for work in batch {
-        let mut cx = Cx {
-            sql: &mut transaction,
-            caches: &mut connection.caches,
-            store_now,
-        };
-        if let Err(failure) = work.run(&mut cx).await {
-            if let Err(error) = transaction.rollback().await {
-                tracing::warn!(%error, "sqlite: a rollback failed; the connection is opened anew");
-                return Err(Undone::Commit(sqlx::Error::WorkerCrashed));
-            }
-            return Err(Undone::RolledBack(failure));
+    let mut cx = Cx {
+        sql: &mut transaction,
+        caches: &mut connection.caches,
+        store_now,
+    };
+    if let Err(failure) = run_all(&mut cx, batch).await {
+        if let Err(error) = transaction.rollback().await {
+            tracing::warn!(%error, "sqlite: a rollback failed; closing the connection undoes the same");
+            return Err(Undone::RolledBack(sqlx::Error::WorkerCrashed.into()));
         }
+        return Err(Undone::RolledBack(failure));
     }
     transaction.commit().await.map_err(Undone::Commit)
+}
+
+/// Carries out all operations, in order; inserts that stand side by side, as of many callers that enqueue one task each,
+/// as one.
+async fn run_all(cx: &mut Cx<'_>, mut batch: &mut [Box<dyn Work>]) -> Result<()> {
+    while !batch.is_empty() {
+        let inserts = batch.iter().take_while(|work| work.inserts().is_some()).count();
+        let (now, later) = batch.split_at_mut(inserts.max(1));
+        match now {
+            [work] => work.run(cx).await?,
+            inserts => insert_together(cx, inserts).await?,
+        }
+        batch = later;
+    }
+    Ok(())
+}
+
+async fn insert_together(cx: &mut Cx<'_>, batch: &mut [Box<dyn Work>]) -> Result<()> {
+    let mut tasks = Vec::new();
+    for work in &*batch {
+        if let Some(inserts) = work.inserts() {
+            tasks.extend(inserts.tasks.iter().map(|task| (task, inserts.now)));
+        }
+    }
+    let mut outcomes = insert_new_tasks(cx, &tasks).await?.into_iter();
+    for work in batch {
+        let count = work.inserts().map_or(0, |inserts| inserts.tasks.len());
+        work.inserted(outcomes.by_ref().take(count).collect());
+    }
+    Ok(())
 }
 
 /// A connection after a failed flush or a dead thread may see what the file doesn't have.
@@ -281,7 +322,6 @@ fn answer(batch: Vec<Box<dyn Work>>, result: Result<(), Undone>) {
         Undone::RolledBack(failure) => failure.into_error(first.name()),
         Undone::Commit(error) => error::commit_failed(error, first.name()),
     };
-    tracing::warn!(operation = first.name(), %error, "sqlite: a transaction was not committed");
     for work in batch {
         let error = Error::new(error.kind(), error.message())
             .backend(BACKEND)

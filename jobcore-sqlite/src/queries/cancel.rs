@@ -12,7 +12,8 @@ use super::gates::waiting_gates;
 use super::listing::row_limit;
 use super::settle::without_repetition;
 use super::stored_job::jobs_by_id;
-use super::stored_task::{StoredTask, read_tasks, replace_tasks, select_tasks, tasks_by_id};
+use super::stored_task::{StoredTask, replace_tasks};
+use super::task_row::{read_tasks, select_tasks, tasks_by_id};
 use super::transitions::{Touched, Transition, write_transitions};
 use crate::connection::{Cx, Operation};
 use crate::error::Result;
@@ -125,11 +126,10 @@ impl Operation for Cancel {
 /// Live tasks of a job that nobody asked to cancel, by id, one more than `limit`.
 async fn unasked_tasks(cx: &mut Cx<'_>, job_id: &JobId, limit: usize) -> Result<Vec<StoredTask>> {
     let select = select_tasks!("WHERE job_id = ?1 AND cancel_deadline IS NULL ORDER BY task_id LIMIT ?2");
-    let query = sqlx::query(select)
+    let select = sqlx::query_scalar(select)
         .bind(job_id.as_str().to_owned())
         .bind(row_limit(limit));
-    let rows = query.fetch_all(&mut *cx.sql).await?;
-    read_tasks(cx, &rows, None).await
+    read_tasks(cx, select).await
 }
 
 async fn cancel_all(

@@ -8,8 +8,8 @@ use jobcore::task::TaskState;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::columns::code;
 use super::listing::{cursor, numbers};
-use super::stored_task::code;
 use crate::connection::{Cx, Operation};
 use crate::error::Result;
 

@@ -10,12 +10,14 @@ use jobcore::store::{ClaimOutcome, ClaimRequest, MAX_BATCH};
 use jobcore::task::TaskState;
 use sqlx::Row;
 
+use super::columns::token_number;
 use super::executors::{Standing, standing};
 use super::lanes::find_lane_id;
 use super::leases::{StoredLease, claim_bytes, incarnation_number, insert_lease};
 use super::rows::{json_list, json_numbers};
 use super::stored_job::jobs_by_id;
-use super::stored_task::{StoredTask, read_tasks, task_columns, token_number};
+use super::stored_task::StoredTask;
+use super::task_row::{read_tasks, select_tasks};
 use super::transitions::{Transition, write_transitions};
 use crate::connection::{Cx, Operation};
 use crate::error::Result;
@@ -211,17 +213,11 @@ async fn candidates(cx: &mut Cx<'_>, lanes: &[Lane], limit: usize) -> Result<Vec
 
 /// The first `Ready` tasks of a lane, by rank.
 async fn first_of_lane(cx: &mut Cx<'_>, lane_id: i64, limit: usize) -> Result<Vec<StoredTask>> {
-    let select = concat!(
-        "SELECT ",
-        task_columns!(),
-        ", NULL, NULL FROM tasks WHERE lane_id = ?1 AND state = 2 ORDER BY rank, task_id LIMIT ?2"
-    );
-    let rows = sqlx::query(select)
+    let select = select_tasks!("WHERE lane_id = ?1 AND t.state = 2 ORDER BY rank, task_id LIMIT ?2");
+    let select = sqlx::query_scalar(select)
         .bind(lane_id)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&mut *cx.sql)
-        .await?;
-    read_tasks(cx, &rows, None).await
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    read_tasks(cx, select).await
 }
 
 /// Puts tasks under a new lease.
@@ -236,7 +232,7 @@ async fn take(cx: &mut Cx<'_>, request: &ClaimRequest, found: Vec<Found>) -> Res
     )
     .await?;
     sqlx::query(
-        "UPDATE tasks SET state = 3, token = ?1, attempt = attempt + 1 \
+        "UPDATE OR FAIL tasks SET state = 3, token = ?1, attempt = attempt + 1 \
          WHERE task_id IN (SELECT value FROM json_each(?2))",
     )
     .bind(token_number(token))

@@ -8,9 +8,9 @@ use jobcore::store::{Decision, DecisionKind, Page, PageRequest};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::columns::{code, instant, maybe_instant};
 use super::listing::{cursor, numbers, row_limit};
 use super::rows::RowStatement;
-use super::stored_task::{code, instant, maybe_instant};
 use crate::connection::{Cx, Operation};
 use crate::error::Result;
 

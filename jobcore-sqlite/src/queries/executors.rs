@@ -14,9 +14,9 @@ use jobcore::store::{
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::columns::{code, instant};
 use super::leases::incarnation_number;
 use super::rows::{json_list, json_text};
-use super::stored_task::{code, instant};
 use crate::connection::{Cx, Operation};
 use crate::error::{Failure, Result};
 

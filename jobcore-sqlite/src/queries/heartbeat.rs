@@ -9,7 +9,8 @@ use sqlx::Row;
 
 use super::executors::{Standing, beat, standing};
 use super::leases::{StoredLease, incarnation_number};
-use super::stored_task::{StoredTask, tasks_by_id};
+use super::stored_task::StoredTask;
+use super::task_row::tasks_by_id;
 use crate::connection::{Cx, Operation};
 use crate::error::Result;
 

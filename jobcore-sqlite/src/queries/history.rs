@@ -10,10 +10,10 @@ use jobcore::store::{AttemptFilter, Cursor, FinishedFilter, Page, PageRequest, R
 use jobcore::task::Task;
 use sqlx::Row;
 
+use super::columns::{code, count, instant};
 use super::listing::{cursor, numbers, page, row_limit};
 use super::rows::{Bound, RowStatement, json_list};
 use super::stored_log::{attempt_columns, decode_attempt, finished_columns, read_finished};
-use super::stored_task::{code, count, instant};
 use super::tasks::states;
 use crate::connection::{Cx, Operation};
 use crate::error::Result;

@@ -13,7 +13,7 @@ use super::gates::put_gates;
 use super::lanes::lane_id;
 use super::rows::{RowStatement, json_list};
 use super::stored_task::{StoredTask, insert_tasks};
-use crate::connection::{Cx, Operation};
+use crate::connection::{Cx, Inserts, Operation};
 use crate::error::{Failure, Result};
 
 /// Inserts tasks.
@@ -30,6 +30,17 @@ impl Operation for InsertTasks {
 
     fn weight(&self) -> usize {
         self.tasks.len()
+    }
+
+    fn inserts(&self) -> Option<Inserts<'_>> {
+        Some(Inserts {
+            tasks: &self.tasks,
+            now: self.now,
+        })
+    }
+
+    fn inserted(&self, outcomes: Vec<InsertOutcome>) -> Option<Self::Answer> {
+        Some(outcomes)
     }
 
     async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
@@ -148,7 +159,7 @@ async fn taken_fires(cx: &mut Cx<'_>, tasks: &[(&NewTask, Timestamp)]) -> Result
             let key = (
                 JobId::from_stored(row.try_get::<&str, _>(0)?),
                 row.try_get(1)?,
-                super::stored_task::count(row, 2)?,
+                super::columns::count(row, 2)?,
             );
             Ok((key, TaskId::from_stored(row.try_get::<&str, _>(3)?)))
         })

@@ -9,8 +9,10 @@ use jobcore::task::Task;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::columns::{token, token_number};
 use super::rows::json_list;
-use super::stored_task::{StoredTask, tasks_by_id, token, token_number};
+use super::stored_task::StoredTask;
+use super::task_row::tasks_by_id;
 use crate::connection::Cx;
 use crate::error::{Failure, Result};
 

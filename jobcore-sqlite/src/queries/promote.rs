@@ -13,9 +13,11 @@ use jobcore::task::{Rank, Task, TaskState};
 use sqlx::Row;
 
 use super::cancel::request_cancel;
+use super::columns::maybe_instant;
 use super::decisions::insert_decisions;
 use super::stored_job::jobs_by_id;
-use super::stored_task::{StoredTask, maybe_instant, read_tasks, replace_tasks, select_tasks, tasks_by_id};
+use super::stored_task::{StoredTask, replace_tasks};
+use super::task_row::{read_tasks, select_tasks, tasks_by_id};
 use super::transitions::{Transition, write_transitions};
 use crate::connection::{Cx, Operation};
 use crate::error::{Failure, Result};
@@ -85,14 +87,10 @@ impl Promotion {
         self.promoted.ready += ready;
         self.left = self.left.saturating_sub(ready);
         // What the update left of the first ones has no job; what follows them waits for the next call.
-        let select = select_tasks!("WHERE state = 1 AND due_time <= ?1 ORDER BY due_time, task_id LIMIT ?2");
+        let select =
+            select_tasks!("WHERE t.state = 1 AND due_time <= ?1 ORDER BY due_time, task_id LIMIT ?2");
         let limit = i64::try_from(self.left).unwrap_or(i64::MAX).saturating_add(1);
-        let rows = sqlx::query(select)
-            .bind(now)
-            .bind(limit)
-            .fetch_all(&mut *cx.sql)
-            .await?;
-        let mut orphaned = read_tasks(cx, &rows, None).await?;
+        let mut orphaned = read_tasks(cx, sqlx::query_scalar(select).bind(now).bind(limit)).await?;
         self.promoted.more |= orphaned.len() > self.left;
         orphaned.truncate(self.left);
         self.settle_deleted(cx, orphaned).await
@@ -354,13 +352,11 @@ async fn candidates_of(
     if full && !overlap {
         return Ok(Vec::new());
     }
-    let rows = sqlx::query(if overlap { by_due_time } else { by_rank })
+    let select = sqlx::query_scalar(if overlap { by_due_time } else { by_rank })
         .bind(key.as_str().to_owned())
         .bind(now.as_micros())
-        .bind(MAX_CANDIDATES)
-        .fetch_all(&mut *cx.sql)
-        .await?;
-    read_tasks(cx, &rows, None).await
+        .bind(MAX_CANDIDATES);
+    read_tasks(cx, select).await
 }
 
 /// The gates where something waits, due or not: from one to the next, so that a long line behind one costs nothing.

@@ -5,8 +5,8 @@ use jobcore::store::{Expected, Page, PageRequest, PutRecord, PutRecordOutcome, R
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::columns::instant;
 use super::listing::{page, row_limit};
-use super::stored_task::instant;
 use crate::connection::{Cx, Operation};
 use crate::error::Result;
 

@@ -10,7 +10,8 @@ use super::gates::waiting_gates;
 use super::lanes::lane_id;
 use super::leases::StoredLease;
 use super::listing::row_limit;
-use super::stored_task::{StoredTask, read_tasks, select_tasks};
+use super::stored_task::StoredTask;
+use super::task_row::{read_tasks, select_tasks};
 use super::transitions::{Touched, Transition, open_attempt, write_transitions};
 use crate::connection::{Cx, Operation};
 use crate::error::{Failure, Result};
@@ -102,15 +103,13 @@ async fn orphans(cx: &mut Cx<'_>, limit: usize) -> Result<Vec<StoredTask>> {
 /// Held tasks past their cancel deadline, one more than `limit`.
 async fn overdue(cx: &mut Cx<'_>, now: Timestamp, limit: usize) -> Result<Vec<StoredTask>> {
     let select = select_tasks!(
-        "WHERE cancel_deadline IS NOT NULL AND cancel_deadline <= ?1 AND state IN (3, 4) \
+        "WHERE cancel_deadline IS NOT NULL AND cancel_deadline <= ?1 AND t.state IN (3, 4) \
          ORDER BY cancel_deadline, task_id LIMIT ?2"
     );
-    let rows = sqlx::query(select)
+    let select = sqlx::query_scalar(select)
         .bind(now.as_micros())
-        .bind(row_limit(limit))
-        .fetch_all(&mut *cx.sql)
-        .await?;
-    read_tasks(cx, &rows, None).await
+        .bind(row_limit(limit));
+    read_tasks(cx, select).await
 }
 
 async fn recover_one(cx: &mut Cx<'_>, stored: StoredTask, now: Timestamp) -> Result<Transition> {

@@ -1,15 +1,21 @@
 //! Statements with a list of rows, in a few fixed sizes, so that each is prepared once and kept.
+//!
+//! The hot ones say `OR FAIL`: then SQLite needn't keep what a failing statement would have to undo, as the whole
+//! transaction is rolled back anyway.
 
 use std::fmt::Write as _;
 
 use jobcore::json::Json;
-use sqlx::query::Query;
+use sqlx::query::{Query, QueryScalar};
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 
 use crate::error::Result;
 
 /// A statement with its parameters.
 pub(crate) type Bound = Query<'static, Sqlite, SqliteArguments>;
+
+/// A statement with its parameters that gives one text.
+pub(crate) type Asked = QueryScalar<'static, Sqlite, String, SqliteArguments>;
 
 /// The sizes: 500 rows take two statements, and no number takes many. Larger ones gain nothing.
 const SIZES: [usize; 5] = [250, 50, 10, 3, 1];

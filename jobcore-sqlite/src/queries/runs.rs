@@ -14,9 +14,9 @@ use jobcore::task::{StepRef, Task, TaskState};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::columns::{code, maybe_instant};
 use super::insert::insert_new_tasks;
 use super::rows::{Bound, RowStatement};
-use super::stored_task::{code, maybe_instant};
 use crate::connection::{Cx, Operation};
 use crate::error::Result;
 

@@ -12,7 +12,8 @@ use jobcore::{Error, Timestamp};
 
 use super::gates::waiting_gates;
 use super::stored_log::{attempt_columns, decode_attempt, finished_columns, read_finished};
-use super::stored_task::{StoredTask, tasks_by_id};
+use super::stored_task::StoredTask;
+use super::task_row::tasks_by_id;
 use super::transitions::{Touched, Transition, open_attempt, write_transitions};
 use crate::BACKEND;
 use crate::connection::{Cx, Operation};

@@ -10,7 +10,8 @@ use jobcore::task::TaskState;
 
 use super::settle::without_repetition;
 use super::stored_log::{NewLog, insert_logs};
-use super::stored_task::{StoredTask, replace_tasks, tasks_by_id};
+use super::stored_task::{StoredTask, replace_tasks};
+use super::task_row::tasks_by_id;
 use super::transitions::open_attempt;
 use crate::connection::{Cx, Operation};
 use crate::error::Result;

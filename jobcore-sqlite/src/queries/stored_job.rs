@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::columns::{instant, maybe_instant};
 use super::rows::json_list;
-use super::stored_task::{instant, maybe_instant};
 use crate::connection::Cx;
 use crate::error::Result;
 

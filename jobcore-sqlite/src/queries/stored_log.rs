@@ -11,9 +11,11 @@ use jobcore::task::{Origin, Rank, Task, TaskState};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::columns::{code, count, instant, maybe_instant, token, token_number};
 use super::lanes;
 use super::rows::{Bound, RowStatement, json_text};
-use super::stored_task::{Extra, code, count, instant, maybe_instant, no_lane, token, token_number};
+use super::stored_task::Extra;
+use super::task_row::no_lane;
 use crate::connection::Cx;
 use crate::error::Result;
 
@@ -35,7 +37,7 @@ pub(crate) struct Closing {
     pub(crate) lane_id: i64,
 }
 
-const INSERT: &str = "INSERT INTO job_logs (job_id, executor_id, status, start_time, end_time, output, error, task_id, \
+const INSERT: &str = "INSERT OR FAIL INTO job_logs (job_id, executor_id, status, start_time, end_time, output, error, task_id, \
                       attempt, token, exit_code, task_state, finish_time, reason, lane_id, priority, due_time, \
                       create_time, failures, scheduled_for, part, origin, holder_id, incarnation, arguments, extra) \
                       VALUES";

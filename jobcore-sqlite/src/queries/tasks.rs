@@ -8,10 +8,11 @@ use jobcore::store::{Page, PageRequest, TaskCount, TaskFilter};
 use jobcore::task::{Task, TaskState};
 use sqlx::Row;
 
+use super::columns::{code, instant};
 use super::listing::{page, row_limit};
 use super::rows::{json_list, json_numbers};
 use super::stored_log::{finished_columns, read_finished};
-use super::stored_task::{code, instant, read_tasks, select_tasks, tasks_by_id};
+use super::task_row::{read_tasks, select_tasks, tasks_by_id};
 use crate::connection::{Cx, Operation};
 use crate::error::Result;
 
@@ -65,12 +66,11 @@ impl Operation for ListTasks {
         let select = select_tasks!(
             "WHERE task_id > ?1 AND (?2 IS NULL OR job_id = ?2) \
              AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3))) \
-             AND (?4 IS NULL OR ?4 = (SELECT executor_id FROM leases l \
-                                      WHERE l.token = t.token AND t.state IN (3, 4))) \
+             AND (?4 IS NULL OR l.executor_id = ?4) \
              ORDER BY task_id LIMIT ?5"
         );
         let filter = &self.filter;
-        let rows = sqlx::query(select)
+        let select = sqlx::query_scalar(select)
             .bind(
                 self.page
                     .cursor
@@ -80,10 +80,8 @@ impl Operation for ListTasks {
             .bind(filter.job_id.as_ref().map(|job_id| job_id.as_str().to_owned()))
             .bind(states(&filter.states))
             .bind(filter.executor_id.as_ref().map(|id| id.as_str().to_owned()))
-            .bind(row_limit(self.page.limit))
-            .fetch_all(&mut *cx.sql)
-            .await?;
-        let tasks = read_tasks(cx, &rows, None).await?;
+            .bind(row_limit(self.page.limit));
+        let tasks = read_tasks(cx, select).await?;
         let tasks = tasks.into_iter().map(|stored| stored.task).collect();
         Ok(page(tasks, self.page.limit, |task: &Task| {
             task.task_id.as_str().to_owned()
