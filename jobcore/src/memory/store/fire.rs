@@ -54,22 +54,9 @@ impl State {
     }
 
     fn fire_one(&mut self, fire: Fire) -> FireOutcome {
-        let holds = self.jobs.get(&fire.job_id).is_some_and(|job| {
-            !job.paused && job.version == fire.version && job.next_fire_time == fire.expected_next_fire_time
-        });
-        if !holds {
+        if !self.jobs.advance(&fire) {
             return FireOutcome::Conflict;
         }
-        let (next_fire_time, last_fire_time) = (fire.next_fire_time, fire.last_fire_time);
-        let (zone_version, error) = (fire.zone_version, fire.error);
-        self.jobs.update(&fire.job_id, |job| {
-            job.next_fire_time = next_fire_time;
-            job.last_fire_time = last_fire_time.or(job.last_fire_time);
-            if job.zone_version != zone_version {
-                job.zone_version = zone_version;
-            }
-            job.error = error;
-        });
         for task in fire.tasks {
             let _ = self.insert_tasks(vec![task], fire.now);
         }

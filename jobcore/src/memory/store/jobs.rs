@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::id::JobId;
 use crate::job::Job;
 use crate::store::{
-    Cursor, DeleteJob, DeleteJobOutcome, DueJobs, Expected, JobFilter, Page, PageRequest, PauseJob,
+    Cursor, DeleteJob, DeleteJobOutcome, DueJobs, Expected, Fire, JobFilter, Page, PageRequest, PauseJob,
     PauseState, PutJob, PutJobOutcome,
 };
 use crate::time::Timestamp;
@@ -19,8 +19,8 @@ use super::state::clamp;
 pub(super) struct Jobs {
     by_id: BTreeMap<JobId, Arc<Job>>,
     due: BTreeSet<(Timestamp, JobId)>,
-    /// How many active jobs with a schedule were planned with which version of the zone data.
-    zones: BTreeMap<String, usize>,
+    /// Only active jobs with a schedule.
+    zones: Zones,
 }
 
 impl Jobs {
@@ -144,14 +144,33 @@ impl Jobs {
             .collect()
     }
 
-    /// Changes a job in place, without a new version.
-    pub(super) fn update(&mut self, job_id: &JobId, change: impl FnOnce(&mut Job)) {
-        if let Some(mut job) = self.by_id.remove(job_id) {
-            self.forget(&job);
-            change(Arc::make_mut(&mut job));
-            self.note(&job);
-            self.by_id.insert(job_id.clone(), job);
+    /// Advances a job as a fire says, if the job is as the fire expects it; says whether it was.
+    pub(super) fn advance(&mut self, fire: &Fire) -> bool {
+        let Self { by_id, due, zones } = self;
+        let Some(shared) = by_id.get_mut(&fire.job_id) else {
+            return false;
+        };
+        if shared.paused
+            || shared.version != fire.version
+            || shared.next_fire_time != fire.expected_next_fire_time
+        {
+            return false;
         }
+        let job = Arc::make_mut(shared);
+        if job.next_fire_time != fire.next_fire_time {
+            let place = |time| (time, job.job_id.clone());
+            job.next_fire_time.map(|time| due.remove(&place(time)));
+            fire.next_fire_time.map(|time| due.insert(place(time)));
+            job.next_fire_time = fire.next_fire_time;
+        }
+        if job.zone_version != fire.zone_version {
+            count_zone_out(zones, job);
+            job.zone_version.clone_from(&fire.zone_version);
+            count_zone(zones, job);
+        }
+        job.last_fire_time = fire.last_fire_time.or(job.last_fire_time);
+        job.error.clone_from(&fire.error);
+        true
     }
 
     fn store(&mut self, job: Job) -> Arc<Job> {
@@ -171,40 +190,47 @@ impl Jobs {
         {
             self.due.remove(&(time, old.job_id.clone()));
         }
-        self.count_zone_out(old);
+        count_zone_out(&mut self.zones, old);
     }
 
     fn forget(&mut self, job: &Job) {
         if let Some(time) = job.next_fire_time {
             self.due.remove(&(time, job.job_id.clone()));
         }
-        self.count_zone_out(job);
-    }
-
-    fn count_zone_out(&mut self, job: &Job) {
-        if !is_planned(job) {
-            return;
-        }
-        if let Some(count) = self.zones.get_mut(&job.zone_version) {
-            *count -= 1;
-            if *count == 0 {
-                self.zones.remove(&job.zone_version);
-            }
-        }
+        count_zone_out(&mut self.zones, job);
     }
 
     fn note(&mut self, job: &Job) {
         if let Some(time) = job.next_fire_time {
             self.due.insert((time, job.job_id.clone()));
         }
-        if !is_planned(job) {
-            return;
+        count_zone(&mut self.zones, job);
+    }
+}
+
+/// How many jobs were planned with which version of the zone data.
+type Zones = BTreeMap<String, usize>;
+
+fn count_zone(zones: &mut Zones, job: &Job) {
+    if !is_planned(job) {
+        return;
+    }
+    match zones.get_mut(&job.zone_version) {
+        Some(count) => *count += 1,
+        None => {
+            zones.insert(job.zone_version.clone(), 1);
         }
-        match self.zones.get_mut(&job.zone_version) {
-            Some(count) => *count += 1,
-            None => {
-                self.zones.insert(job.zone_version.clone(), 1);
-            }
+    }
+}
+
+fn count_zone_out(zones: &mut Zones, job: &Job) {
+    if !is_planned(job) {
+        return;
+    }
+    if let Some(count) = zones.get_mut(&job.zone_version) {
+        *count -= 1;
+        if *count == 0 {
+            zones.remove(&job.zone_version);
         }
     }
 }

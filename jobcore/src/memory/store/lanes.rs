@@ -111,6 +111,13 @@ impl Lanes {
         entry.is_some_and(|entry| entry.ready.contains_key(&(task.rank, task.task_id.clone())))
     }
 
+    /// How many live tasks each lane has.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> BTreeMap<Lane, usize> {
+        let entries = self.entries.iter().flatten();
+        entries.map(|entry| (entry.lane.clone(), entry.tasks)).collect()
+    }
+
     /// All lanes, in order.
     pub(super) fn all(&self) -> Vec<Lane> {
         let mut lanes: Vec<Lane> = self.by_lane.keys().cloned().collect();
