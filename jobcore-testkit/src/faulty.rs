@@ -1,4 +1,5 @@
-//! Faults on purpose: a store that fails, answers late, or works while its answer is lost.
+//! Faults on purpose: a store that fails, answers late, or works while its answer is lost; a transport that loses,
+//! delays and repeats.
 //!
 //! [`Faulty`] wraps a backend and asks its [`Faults`] before each call. Give each node of a test a wrapper with faults
 //! of its own around one shared store, and a partition of one node is [`Faults::begin_outage`] on its faults.
@@ -29,6 +30,7 @@
 
 mod plan;
 mod store;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -125,9 +127,71 @@ impl<T: ?Sized + Send + Sync + 'static> Faulty<T> {
                 });
             }
             FaultKind::Dropped => poll_some(call(inner), self.faults.polls()).await,
-            FaultKind::Outage | FaultKind::Refused | FaultKind::Lost | FaultKind::Delayed => {}
+            FaultKind::Outage
+            | FaultKind::Refused
+            | FaultKind::Lost
+            | FaultKind::Delayed
+            | FaultKind::Repeated => {}
         }
         Err(injected(kind, operation))
+    }
+}
+
+impl<T: ?Sized + Send + Sync + 'static> Faulty<T> {
+    /// Sends a message: it can get lost, arrive late or twice, without the sender's knowing.
+    async fn send<F>(
+        &self,
+        operation: &'static str,
+        call: impl Fn(Arc<T>) -> F + Send + 'static,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.faults.wait().await;
+        let inner = Arc::clone(&self.inner);
+        let Some(kind) = self.faults.choose(&FaultKind::OF_MESSAGES) else {
+            return call(inner).await;
+        };
+        match kind {
+            FaultKind::Lost => return Ok(()),
+            FaultKind::Late => {
+                self.send_later(call(inner));
+                return Ok(());
+            }
+            FaultKind::Repeated => {
+                self.send_later(call(Arc::clone(&inner)));
+                return call(inner).await;
+            }
+            FaultKind::Unanswered => call(inner).await?,
+            FaultKind::Dropped => poll_some(call(inner), self.faults.polls()).await,
+            FaultKind::Outage | FaultKind::Refused | FaultKind::Delayed => {}
+        }
+        Err(injected(kind, operation))
+    }
+
+    fn send_later(&self, call: impl Future<Output = Result<()>> + Send + 'static) {
+        let (clock, until) = self.faults.later();
+        tokio::spawn(async move {
+            clock.sleep_until(until).await;
+            // Nobody waits for the answer any more.
+            drop(call.await);
+        });
+    }
+
+    /// Receives: during an outage nothing comes, and what was on its way is lost.
+    async fn receive<R>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<R>> + Send,
+    ) -> Result<R> {
+        if let Some(kind) = self.faults.choose(&[FaultKind::Refused]) {
+            return Err(injected(kind, operation));
+        }
+        let received = call.await?;
+        match self.faults.choose(&[]) {
+            Some(kind) => Err(injected(kind, operation)),
+            None => Ok(received),
+        }
     }
 }
 
@@ -144,7 +208,9 @@ async fn poll_some(future: impl Future, polls: u32) {
 
 fn injected(kind: FaultKind, operation: &'static str) -> Error {
     let error = match kind {
-        FaultKind::Outage | FaultKind::Refused | FaultKind::Delayed => ErrorKind::Unavailable,
+        FaultKind::Outage | FaultKind::Refused | FaultKind::Delayed | FaultKind::Repeated => {
+            ErrorKind::Unavailable
+        }
         FaultKind::Lost | FaultKind::Unanswered | FaultKind::Late | FaultKind::Dropped => {
             ErrorKind::Indeterminate
         }

@@ -20,6 +20,8 @@ pub enum FaultKind {
     Dropped,
     /// It took longer.
     Delayed,
+    /// A message arrived twice, the second time later.
+    Repeated,
 }
 
 impl FaultKind {
@@ -35,6 +37,16 @@ impl FaultKind {
         Self::Dropped,
     ];
 
+    /// What can befall a message.
+    pub(super) const OF_MESSAGES: [Self; 6] = [
+        Self::Refused,
+        Self::Lost,
+        Self::Unanswered,
+        Self::Late,
+        Self::Dropped,
+        Self::Repeated,
+    ];
+
     /// The name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -45,6 +57,7 @@ impl FaultKind {
             Self::Late => "late",
             Self::Dropped => "dropped",
             Self::Delayed => "delayed",
+            Self::Repeated => "repeated",
         }
     }
 }
@@ -70,7 +83,9 @@ pub struct FaultPlan {
     pub dropped: f64,
     /// [`FaultKind::Delayed`].
     pub delayed: f64,
-    /// The longest delay of a delayed or late call.
+    /// [`FaultKind::Repeated`].
+    pub repeated: f64,
+    /// The longest delay of a delayed or late call, and of a repetition.
     pub longest_delay: Duration,
 }
 
@@ -84,6 +99,7 @@ impl FaultPlan {
             late: share,
             dropped: share,
             delayed: share,
+            repeated: share,
             longest_delay: Duration::from_secs(1),
         }
     }
@@ -97,6 +113,7 @@ impl FaultPlan {
             FaultKind::Late => self.late,
             FaultKind::Dropped => self.dropped,
             FaultKind::Delayed => self.delayed,
+            FaultKind::Repeated => self.repeated,
         }
     }
 }
