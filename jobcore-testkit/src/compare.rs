@@ -28,6 +28,7 @@ mod names;
 mod operation;
 mod shrink;
 mod snapshot;
+mod text;
 
 use std::fmt;
 use std::future::Future;
@@ -223,7 +224,7 @@ impl Pair {
         let memory = apply(&*self.memory.store, &mut self.memory.names, operation.clone()).await;
         let other = apply(&*self.other.store, &mut self.other.names, operation).await;
         if memory != other {
-            return Err(format!("answers differ:\nmemory: {memory}\ntested: {other}"));
+            return Err(format!("answers differ:\n{}", text::difference(&memory, &other)));
         }
         self.seen = self.memory.look(asked).await?;
         let other = self.other.look(asked).await?;

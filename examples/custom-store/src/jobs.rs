@@ -154,7 +154,7 @@ impl State {
     fn put_job(&mut self, put: PutJob) -> PutJobOutcome {
         let old = self.jobs.get(&put.job_id);
         match (old, put.expected) {
-            (Some(job), Expected::Any) if job.definition == put.definition => {
+            (Some(job), Expected::Any) if job.definition == put.definition && job.error.is_none() => {
                 return PutJobOutcome::Unchanged(Arc::new(job.clone()));
             }
             (Some(job), Expected::Absent) => return PutJobOutcome::VersionConflict { current: job.version },

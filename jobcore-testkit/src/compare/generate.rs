@@ -8,7 +8,7 @@ use std::time::Duration;
 use jobcore::Timestamp;
 use jobcore::id::{ExecutorId, JobId, RunId};
 use jobcore::lease::{Fence, Holder, Incarnation};
-use jobcore::store::ExecutorRecord;
+use jobcore::store::{ClaimRequest, ExecutorRecord};
 use jobcore::task::Task;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -28,6 +28,8 @@ pub(super) struct Generator {
     old: Vec<Fence>,
     next_task: u32,
     next_claim: u128,
+    /// The latest claim, as its repetition.
+    last_claim: Option<ClaimRequest>,
     timed: bool,
 }
 
@@ -44,7 +46,8 @@ impl Generator {
             asked,
             old: Vec::new(),
             next_task: 0,
-            next_claim: 1,
+            next_claim: 0,
+            last_claim: None,
             timed,
         }
     }

@@ -1,5 +1,6 @@
 //! What can be seen of a store.
 
+use std::cmp::Reverse;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use jobcore::store::{
 use jobcore::task::Task;
 
 use super::names::Names;
+use super::text;
 use crate::conformance::pages;
 
 /// How long the pages are that a snapshot reads: short, so that cursors are used.
@@ -91,8 +93,9 @@ impl Snapshot {
         for run_id in &asked.runs {
             self.runs.extend(store.get_run(run_id).await?);
         }
-        // Places in the inbox only have to rise.
         for run in &mut self.runs {
+            // Places in the inbox only have to rise; in which order one call ends several tasks is the store's choice.
+            run.inbox.sort_by(|a, b| a.task_id.cmp(&b.task_id));
             for (place, report) in (0..).zip(&mut run.inbox) {
                 report.sequence = place;
             }
@@ -105,6 +108,11 @@ impl Snapshot {
             .list_finished(&FinishedFilter::default(), &page));
         self.attempts = pages!(PAGE, |page| store.list_attempts(&AttemptFilter::default(), &page));
         self.decisions = pages!(PAGE, |page| store.list_decisions(None, &page));
+        // In which order one call ends several tasks is the store's choice; the cases check the rest of the order.
+        self.finished
+            .sort_by_key(|task| (Reverse(task.end_time), task.task_id.clone()));
+        self.decisions
+            .sort_by_key(|decision| (Reverse(decision.decision_time), format!("{decision:?}")));
         for attempt in self.attempts.iter().take(5) {
             let read = ReadLogs {
                 task_id: attempt.task_id.clone(),
@@ -156,10 +164,10 @@ impl Snapshot {
 fn differ<T: PartialEq + Debug>(what: &str, reference: &[T], tested: &[T]) -> Option<String> {
     let longest = reference.len().max(tested.len());
     let place = (0..longest).find(|place| reference.get(*place) != tested.get(*place))?;
+    let [reference, tested] = [reference, tested].map(|rows| format!("{:#?}", rows.get(place)));
     Some(format!(
-        "{what} differ at place {place}:\nmemory: {:#?}\ntested: {:#?}",
-        reference.get(place),
-        tested.get(place)
+        "{what} differ at place {place}:\n{}",
+        text::difference(&reference, &tested)
     ))
 }
 
@@ -172,6 +180,7 @@ pub(super) struct Followed {
 
 impl Followed {
     async fn read_on(&mut self, store: &dyn Store) -> jobcore::Result<()> {
+        let before = self.seen.len();
         loop {
             let page = store.changes(self.cursor.as_ref(), PAGE).await?;
             let ended = self.cursor.as_ref() == Some(&page.cursor) || page.changes.is_empty();
@@ -182,6 +191,8 @@ impl Followed {
                 }
             }
             if ended {
+                // One call may write several in an order of its own.
+                self.seen[before..].sort_by_key(|change| format!("{change:?}"));
                 return Ok(());
             }
         }

@@ -42,6 +42,8 @@ macro_rules! __job_store_cases {
                 "A put leaves `paused`, and a paused job gets no next fire time.";
             a_change_clears_the_error [put_jobs]
                 "A job that couldn't be scheduled has no error any more after a change.";
+            an_equal_definition_repairs_a_job [put_jobs]
+                "Putting what is there already changes a job that couldn't be scheduled: it has no error any more.";
             puts_are_answered_in_order_and_independently [put_jobs]
                 "A refused item of a batch doesn't touch the others, and a later one sees the earlier ones.";
             one_of_many_concurrent_changes_wins [put_jobs]

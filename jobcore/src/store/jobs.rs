@@ -29,10 +29,11 @@ pub trait JobStore: Send + Sync + 'static {
     ///
     /// **Contract**: each item holds its expectation and its write together. Putting a definition that is equal to the
     /// stored one under [`Expected::Any`] changes nothing, not even the next fire time (`Unchanged`), so that ten
-    /// starting replicas don't disturb a schedule. Any other change raises `version` by one and takes over
-    /// `next_fire_time` (none for a paused job) and `zone_version` from the request. `error` becomes `None`; `paused`
-    /// and `last_fire_time` stay. A new job is active and has version 1. `Absent` where it exists, and another version
-    /// than the expected one, is a `VersionConflict`; an expected version where nothing exists is `NotFound`.
+    /// starting replicas don't disturb a schedule; unless the job has an `error`, which a put repairs. Any other change
+    /// raises `version` by one and takes over `next_fire_time` (none for a paused job) and `zone_version` from the
+    /// request. `error` becomes `None`; `paused` and `last_fire_time` stay. A new job is active and has version 1.
+    /// `Absent` where it exists, and another version than the expected one, is a `VersionConflict`; an expected version
+    /// where nothing exists is `NotFound`.
     async fn put_jobs(&self, jobs: Vec<PutJob>) -> Result<Vec<PutJobOutcome>>;
 
     /// Pauses and resumes jobs. A change raises `version`; a pause clears `next_fire_time`, a resume takes it over from

@@ -127,6 +127,14 @@ impl Generator {
     }
 
     pub(super) fn claim(&mut self, seen: &Snapshot) -> Operation {
+        if self.one_in(8)
+            && let Some(again) = &self.last_claim
+        {
+            return Operation::Claim(ClaimRequest {
+                now: self.now,
+                ..again.clone()
+            });
+        }
         let (first, second) = (self.lane(), self.lane());
         let mut lanes = vec![first.clone()];
         if second != first {
@@ -135,20 +143,22 @@ impl Generator {
         if self.one_in(2) {
             lanes.push(first.quarantine());
         }
-        let again = self.next_claim > 1 && self.one_in(8);
-        if !again {
-            self.next_claim += 1;
-        }
-        Operation::Claim(ClaimRequest {
+        self.next_claim += 1;
+        let request = ClaimRequest {
             claim_id: ClaimId(self.next_claim),
-            replay: again,
+            replay: false,
             holder: self.holder(&seen.executors),
             lanes,
             limit: *self.pick(&[1, 2, 3, 10]),
             max_held: self.one_in(4).then_some(3),
             start_before: (self.timed && self.one_in(4)).then(|| self.now + Duration::from_millis(100)),
             now: self.now,
-        })
+        };
+        self.last_claim = Some(ClaimRequest {
+            replay: true,
+            ..request.clone()
+        });
+        Operation::Claim(request)
     }
 
     pub(super) fn start(&mut self, seen: &Snapshot) -> Operation {
@@ -272,7 +282,7 @@ impl Generator {
             run_id: id,
             expected_version: version + u64::from(self.one_in(6)),
             state: Json::from_stored("[3]"),
-            consumed: (reports > 0).then(|| self.random.random_range(0..reports)),
+            consumed: reports.checked_sub(1).filter(|_| !self.one_in(3)),
             tasks: if self.one_in(2) {
                 vec![self.new_task(seen)]
             } else {
@@ -298,10 +308,11 @@ impl Generator {
         Operation::AppendLogs(chunks.collect())
     }
 
+    /// Without a limit: which of those that ended at one instant is the oldest is the store's choice.
     pub(super) fn purge(&mut self) -> Operation {
         Operation::Purge(Purge {
             before: self.near(),
-            limit: self.limit(),
+            limit: 1_000,
             now: self.now,
         })
     }

@@ -166,12 +166,31 @@ pub(super) async fn a_change_keeps_a_job_paused(f: &Fixture) {
     assert_eq!(get(f, "a").await, Some(job));
 }
 
-pub(super) async fn a_change_clears_the_error(f: &Fixture) {
+/// A job whose plan failed.
+async fn put_failed(f: &Fixture) {
     let job = f.put("a", scheduled("a")).await;
     let mut fire = fire_of(f, &job, Vec::new());
     fire.error = Some("can't be read".into());
     let _ = f.store.fire(vec![fire]).await.expect("fire");
     assert!(get(f, "a").await.expect("it exists").error.is_some());
+}
+
+pub(super) async fn an_equal_definition_repairs_a_job(f: &Fixture) {
+    put_failed(f).await;
+    let equal = PutJob {
+        definition: scheduled("a"),
+        ..change(f, "a", Expected::Any)
+    };
+    let job = updated(put(f, equal).await);
+    assert_eq!(
+        (job.version, job.next_fire_time, job.error.as_ref()),
+        (2, Some(f.at(90)), None)
+    );
+    assert_eq!(get(f, "a").await, Some(job));
+}
+
+pub(super) async fn a_change_clears_the_error(f: &Fixture) {
+    put_failed(f).await;
     assert_eq!(updated(put(f, change(f, "a", Expected::Any)).await).error, None);
     assert_eq!(get(f, "a").await.expect("it exists").error, None);
 }

@@ -38,7 +38,7 @@ impl Jobs {
         if let Some(current) = mismatch(put.expected, old.version) {
             return PutJobOutcome::VersionConflict { current };
         }
-        if put.expected == Expected::Any && old.definition == put.definition {
+        if put.expected == Expected::Any && old.definition == put.definition && old.error.is_none() {
             return PutJobOutcome::Unchanged(old.clone());
         }
         let job = Job {
