@@ -16,6 +16,7 @@
 
 mod case;
 pub mod coordinator;
+pub mod executor;
 mod fixture;
 mod history_store;
 mod job_store;
