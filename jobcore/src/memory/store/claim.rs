@@ -11,7 +11,7 @@ use super::tasks::Slot;
 use crate::engine::settle::JOB_DELETED;
 use crate::job::Job;
 use crate::lane::Lane;
-use crate::lease::{ClaimedTask, FencingToken, Holder, Lease};
+use crate::lease::{ClaimedTask, Fence, FencingToken, Holder, Lease};
 use crate::store::{ClaimOutcome, ClaimRequest, MAX_BATCH};
 use crate::task::TaskState;
 use crate::time::Timestamp;
@@ -76,6 +76,15 @@ impl State {
             .collect();
         held.sort_unstable_by(|a, b| self.tasks.task(*a).task_id.cmp(&self.tasks.task(*b).task_id));
         held
+    }
+
+    /// The slot of the task that a fence names, live or final.
+    pub(super) fn slot_of(&mut self, fence: &Fence) -> Option<Slot> {
+        let tasks = &self.tasks;
+        let is_over = |slot| !tasks.is_live(slot);
+        let is_wanted = |slot| tasks.task(slot).task_id == fence.task_id;
+        let expected = self.leases.expected(fence.token, is_over, is_wanted);
+        expected.or_else(|| self.tasks.slot(&fence.task_id))
     }
 
     fn is_held_under(&self, slot: Slot, token: FencingToken) -> bool {
@@ -160,6 +169,7 @@ impl State {
             holder: holder.clone(),
             start_before: request.start_before,
             held: slots.len(),
+            cursor: 0,
             slots,
         };
         self.leases.add(token, lease);

@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 impl State {
     pub(super) fn start(&mut self, start: Start) -> StartOutcome {
         let fence = start.fence;
-        let Some(slot) = self.tasks.live_slot(&fence.task_id) else {
+        let Some(slot) = self.slot_of(&fence).filter(|slot| self.tasks.is_live(*slot)) else {
             return StartOutcome::Fenced;
         };
         let entry = self.tasks.entry_mut(slot);

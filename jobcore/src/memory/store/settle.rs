@@ -45,7 +45,7 @@ impl State {
 
     fn settle_one(&mut self, settlement: Settlement, now: Timestamp) -> SettleOutcome {
         let fence = settlement.fence;
-        let Some(slot) = self.tasks.slot(&fence.task_id) else {
+        let Some(slot) = self.slot_of(&fence) else {
             return SettleOutcome::Fenced;
         };
         if !self.tasks.is_live(slot) {
