@@ -7,9 +7,10 @@ use std::sync::Arc;
 use jobcore::id::JobId;
 use jobcore::job::Job;
 use jobcore::lane::Lane;
+use jobcore::store::Fire;
 
 /// How many decoded jobs are kept: about a kilobyte each.
-const MAX_JOBS: usize = 1_024;
+const MAX_JOBS: usize = 10_000;
 
 /// How many lanes are kept; there are a few per handler and executor.
 const MAX_LANES: usize = 4_096;
@@ -38,6 +39,21 @@ impl Caches {
             self.jobs.clear();
         }
         self.jobs.insert(job.job_id.clone(), job);
+    }
+
+    /// The job's row was advanced by this fire: what is remembered follows, instead of being read anew.
+    pub(crate) fn job_fired(&mut self, fire: &Fire) {
+        if let Some(job) = self
+            .jobs
+            .get_mut(&fire.job_id)
+            .filter(|job| job.version == fire.version)
+        {
+            let job = Arc::make_mut(job);
+            job.next_fire_time = fire.next_fire_time;
+            job.last_fire_time = fire.last_fire_time.or(job.last_fire_time);
+            job.zone_version.clone_from(&fire.zone_version);
+            job.error.clone_from(&fire.error);
+        }
     }
 
     pub(crate) fn forget_job(&mut self, job_id: &JobId) {

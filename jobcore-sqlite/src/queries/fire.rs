@@ -8,6 +8,7 @@ use jobcore::store::{Decision, DueJobs, Fire, FireOutcome};
 
 use super::decisions::insert_decisions;
 use super::insert::insert_new_tasks;
+use super::settle::without_repetition;
 use super::stored_job::{decode, job_columns};
 use crate::connection::{Cx, Operation};
 use crate::error::Result;
@@ -137,38 +138,85 @@ impl Operation for FireJobs {
 
     async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
         let mut outcomes = Vec::with_capacity(self.0.len());
-        let mut tasks = Vec::new();
-        let mut decisions: Vec<&Decision> = Vec::new();
-        for fire in &self.0 {
-            if advance(cx, fire).await? {
-                tasks.extend(fire.tasks.iter().map(|task| (task, fire.now)));
-                decisions.extend(&fire.decisions);
-                outcomes.push(FireOutcome::Fired);
-            } else {
-                outcomes.push(FireOutcome::Conflict);
-            }
+        for part in without_repetition(&self.0, |fire| &fire.job_id) {
+            fire_part(cx, part, &mut outcomes).await?;
         }
-        // A task that is there already keeps its place: the fire stands either way.
-        insert_new_tasks(cx, &tasks).await?;
-        insert_decisions(cx, &decisions).await?;
         Ok(outcomes)
     }
 }
 
-/// Advances a job, if it still is as the fire was planned for. The version and `update_time` stay.
-async fn advance(cx: &mut Cx<'_>, fire: &Fire) -> Result<bool> {
-    let update = "UPDATE jobs SET next_fire_time = ?4, last_fire_time = coalesce(?5, last_fire_time), \
-                  zone_version = ?6, error = ?7 \
-                  WHERE job_id = ?1 AND version = ?2 AND next_fire_time IS ?3 AND paused = 0";
-    let done = sqlx::query(update)
-        .bind(fire.job_id.as_str().to_owned())
-        .bind(i64::try_from(fire.version).unwrap_or(i64::MAX))
-        .bind(fire.expected_next_fire_time.map(Timestamp::as_micros))
-        .bind(fire.next_fire_time.map(Timestamp::as_micros))
-        .bind(fire.last_fire_time.map(Timestamp::as_micros))
-        .bind(fire.zone_version.clone())
-        .bind(fire.error.clone())
+async fn fire_part(cx: &mut Cx<'_>, fires: &[Fire], outcomes: &mut Vec<FireOutcome>) -> Result<()> {
+    let fits = as_planned(cx, fires).await?;
+    let fired: Vec<&Fire> = fires
+        .iter()
+        .zip(&fits)
+        .filter(|(_, fits)| **fits)
+        .map(|(fire, _)| fire)
+        .collect();
+    advance(cx, &fired).await?;
+    let tasks = fired
+        .iter()
+        .flat_map(|fire| fire.tasks.iter().map(|task| (task, fire.now)));
+    // A task that is there already keeps its place: the fire stands either way.
+    insert_new_tasks(cx, &tasks.collect::<Vec<_>>()).await?;
+    let decisions: Vec<&Decision> = fired.iter().flat_map(|fire| &fire.decisions).collect();
+    insert_decisions(cx, &decisions).await?;
+    outcomes.extend(fits.into_iter().map(|fits| match fits {
+        true => FireOutcome::Fired,
+        false => FireOutcome::Conflict,
+    }));
+    Ok(())
+}
+
+/// Whether each job still is as its fire was planned for.
+async fn as_planned(cx: &mut Cx<'_>, fires: &[Fire]) -> Result<Vec<bool>> {
+    // One text, since each row would cross from the connection's thread by itself.
+    let select = "SELECT coalesce(group_concat(v.key), '') FROM json_each(?1) v \
+                  CROSS JOIN jobs ON job_id = v.value ->> 0 \
+                  WHERE version = v.value ->> 1 AND next_fire_time IS v.value ->> 2 AND paused = 0";
+    let found: String = sqlx::query_scalar(select)
+        .bind(plans(fires.iter()))
+        .fetch_one(&mut *cx.sql)
+        .await?;
+    let mut fits = vec![false; fires.len()];
+    for index in found.split(',').filter_map(|index| index.parse::<usize>().ok()) {
+        fits[index] = true;
+    }
+    Ok(fits)
+}
+
+/// Advances jobs that are as planned, all at once. The version and `update_time` stay.
+async fn advance(cx: &mut Cx<'_>, fires: &[&Fire]) -> Result<()> {
+    if fires.is_empty() {
+        return Ok(());
+    }
+    let update = "UPDATE jobs SET next_fire_time = v.value ->> 3, \
+                  last_fire_time = coalesce(v.value ->> 4, last_fire_time), \
+                  zone_version = v.value ->> 5, error = v.value ->> 6 \
+                  FROM json_each(?1) v WHERE job_id = v.value ->> 0";
+    sqlx::query(update)
+        .bind(plans(fires.iter().copied()))
         .execute(&mut *cx.sql)
         .await?;
-    Ok(done.rows_affected() == 1)
+    for fire in fires {
+        cx.caches.job_fired(fire);
+    }
+    Ok(())
+}
+
+/// Fires as one JSON parameter: id, version, expected and new next fire time, last fire time, zone version, error.
+fn plans<'f>(fires: impl Iterator<Item = &'f Fire>) -> String {
+    let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
+    let plan = |fire: &'f Fire| {
+        serde_json::json!([
+            fire.job_id,
+            fire.version,
+            micros(fire.expected_next_fire_time),
+            micros(fire.next_fire_time),
+            micros(fire.last_fire_time),
+            fire.zone_version,
+            fire.error,
+        ])
+    };
+    serde_json::Value::Array(fires.map(plan).collect()).to_string()
 }

@@ -1,6 +1,7 @@
 //! Settling: what ended goes down in one transaction, decided by the pure engine.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use jobcore::attempt::{Attempt, AttemptStatus};
 use jobcore::engine::settle::{Resolution, resolve};
@@ -68,17 +69,17 @@ pub(crate) fn check(settlements: &[Settlement]) -> jobcore::Result<()> {
     Ok(())
 }
 
-/// Splits a batch where a task comes a second time, so that each part can be decided at once.
-pub(crate) fn without_repetition<T>(
+/// Splits a batch where a key comes a second time, so that each part can be decided at once.
+pub(crate) fn without_repetition<T, K: Clone + Eq + Hash>(
     batch: &[T],
-    task_id: impl Fn(&T) -> &TaskId,
+    key: impl Fn(&T) -> &K,
 ) -> impl Iterator<Item = &[T]> {
     let mut rest = batch;
     std::iter::from_fn(move || {
         let mut seen = HashSet::with_capacity(rest.len());
         let end = rest
             .iter()
-            .position(|item| !seen.insert(task_id(item).clone()))
+            .position(|item| !seen.insert(key(item).clone()))
             .unwrap_or(rest.len());
         let (part, behind) = rest.split_at(end);
         rest = behind;
