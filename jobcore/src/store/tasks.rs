@@ -110,7 +110,7 @@ pub trait TaskStore: Send + Sync + 'static {
     /// The attempt's record replaces the one that [`start`](Self::start) wrote. An attempt whose start was recorded and
     /// whose settlement brings no record becomes `Released` now. One that never began (no record, no recorded start)
     /// doesn't count: the task's `attempt` goes back by one, in history too. `start_time` of a final task is that of
-    /// its last attempt if this settlement is about it, else none.
+    /// the attempt that its last lease was for, if it began, and none if the task ended while it waited.
     ///
     /// **Errors**: `InvalidInput` if a wish for a final state names one that isn't.
     async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<Vec<SettleOutcome>>;
@@ -122,8 +122,9 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Declares executors dead whose lease has expired by the store's clock: conditional on their incarnation and
     /// their last heartbeat, in a transaction of its own, before any of their tasks is touched.
     ///
-    /// **Contract**: dead is who was last heard of its lease plus `grace` ago, or longer; at most `limit`, by
-    /// `executor_id`; those in `spare` are left. Answers with those that it declared dead; they are `Offline`.
+    /// **Contract**: a lease has expired once its duration plus `grace` has passed since the executor's last heartbeat.
+    /// At most `limit` executors, by `executor_id`; those in `spare` are left. Answers with those that it declared
+    /// dead; they are `Offline`.
     async fn expire_executors(&self, request: ExpireExecutors) -> Result<Vec<Holder>>;
 
     /// Takes tasks back from leases whose holder is dead, superseded, gone or offline, as

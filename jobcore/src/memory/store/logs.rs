@@ -1,6 +1,6 @@
 //! Log chunks of attempts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::state::clamp;
 use crate::attempt::LogChunk;
@@ -9,7 +9,7 @@ use crate::store::ReadLogs;
 
 /// The chunks of each task, by attempt and sequence.
 #[derive(Debug, Default)]
-pub(super) struct Logs(HashMap<TaskId, BTreeMap<(u32, u64), LogChunk>>);
+pub(super) struct Logs(BTreeMap<TaskId, BTreeMap<(u32, u64), LogChunk>>);
 
 impl Logs {
     /// Adds a chunk, unless it is there.

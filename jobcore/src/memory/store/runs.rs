@@ -1,6 +1,6 @@
 //! Workflow runs and their inboxes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::state::State;
 use crate::id::{JobId, RunId};
@@ -22,7 +22,7 @@ struct Run {
 
 /// All workflow runs.
 #[derive(Debug, Default)]
-pub(super) struct Runs(HashMap<RunId, Run>);
+pub(super) struct Runs(BTreeMap<RunId, Run>);
 
 impl Runs {
     /// Appends a report to a run's inbox, if the run exists.

@@ -19,6 +19,8 @@ use crate::store::MAX_BATCH;
 use crate::time::Timestamp;
 
 /// Everything that the store holds.
+///
+/// What can grow large is in trees and not in hash maps: these move all they have when they grow, under the lock.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) jobs: Jobs,
@@ -36,7 +38,7 @@ pub(super) struct State {
     pub(super) cancelling: DueSet,
     pub(super) unique: UniqueKeys,
     /// Which task was made for a fire time, live or in history.
-    pub(super) fires: HashMap<FireKey, TaskId>,
+    pub(super) fires: BTreeMap<FireKey, TaskId>,
     /// How many live tasks behind gates there are of jobs that don't exist (any more).
     pub(super) jobless: HashMap<JobId, usize>,
     pub(super) history: History,

@@ -1,6 +1,6 @@
 //! Unique keys: which task has a key, and until when.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::id::TaskId;
@@ -19,7 +19,7 @@ struct Taken {
 /// Keys that are taken, or were until lately.
 #[derive(Debug, Default)]
 pub(super) struct UniqueKeys {
-    by_name: HashMap<Name, Taken>,
+    by_name: BTreeMap<Name, Taken>,
     by_expiry: BTreeSet<(Timestamp, Name)>,
 }
 
