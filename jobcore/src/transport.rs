@@ -34,6 +34,7 @@ use crate::json::Json;
 use crate::lease::Holder;
 
 mod message;
+mod wire;
 
 pub use message::*;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::wire::{WireReport, WireTask};
 use crate::attempt::AttemptStatus;
 use crate::id::{ExecutorId, JobId, TaskId};
 use crate::job::Job;
@@ -56,7 +57,8 @@ pub enum LaneEnd {
 }
 
 /// A task on its way to its holder.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "WireTask", from = "WireTask")]
 pub struct TaskMessage {
     /// The task.
     pub task_id: TaskId,
@@ -149,7 +151,8 @@ pub enum ControlMessage {
 }
 
 /// What an executor reports about a task.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "WireReport", try_from = "WireReport")]
 pub struct Report {
     /// The task.
     pub task_id: TaskId,
@@ -247,7 +250,8 @@ pub enum RemoteRepeat {
 }
 
 /// What arrives in the heartbeat lane.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HeartbeatMessage {
     /// An executor wants to join.
     Join(JoinMessage),

@@ -115,3 +115,35 @@ async fn a_short_cut_costs_nothing() {
     }
     assert_eq!(node.holder().unwrap().incarnation.0, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_comes_too_late_starts_nothing() {
+    let world = World::new();
+    let one = world.scheduler("s1").await;
+    let (node, _end) = world.executor("e1");
+    reaches(&node, NodeState::Online).await;
+    world.faults.delay_dispatches.store(1, Ordering::Relaxed);
+    let ids = world.trigger(&one, work(0.1), 3).await;
+    for id in &ids {
+        world.until_state(id, TaskState::Succeeded).await;
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    for id in &ids {
+        assert_eq!(world.diary.runs_of(id).len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scheduler_that_hears_nothing_declares_nobody_dead() {
+    let world = World::new();
+    let one = world.scheduler("s1").await;
+    let (node, _end) = world.executor("e1");
+    let ids = world.trigger(&one, work(60.0), 1).await;
+    world.until_state(&ids[0], TaskState::Running).await;
+    world.faults.deaf.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    world.faults.deaf.store(false, Ordering::Relaxed);
+    world.until_state(&ids[0], TaskState::Succeeded).await;
+    assert_eq!(world.diary.runs_of(&ids[0]), ["e1"]);
+    assert_eq!(node.holder().unwrap().incarnation.0, 1);
+}

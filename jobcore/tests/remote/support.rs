@@ -241,6 +241,10 @@ pub(crate) struct Faults {
     pub(crate) lose_dispatches: AtomicU32,
     /// How many of the next controls get lost.
     pub(crate) lose_controls: AtomicU32,
+    /// How many of the next dispatches arrive 20 s late.
+    pub(crate) delay_dispatches: AtomicU32,
+    /// Schedulers hear no heartbeats.
+    pub(crate) deaf: AtomicBool,
     /// Everything is sent twice.
     pub(crate) twice: AtomicBool,
 }
@@ -274,6 +278,14 @@ impl Transport for FaultyTransport {
         if takes_one(&self.faults.lose_dispatches) {
             return Ok(());
         }
+        if takes_one(&self.faults.delay_dispatches) {
+            let (inner, to) = (self.inner.clone(), to.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                inner.dispatch(&to, tasks).await
+            });
+            return Ok(());
+        }
         if self.faults.twice.load(Ordering::Relaxed) {
             self.inner.dispatch(to, tasks.clone()).await?;
         }
@@ -295,7 +307,11 @@ impl Transport for FaultyTransport {
     }
 
     async fn heartbeats(&self, wait: Duration) -> Result<Heartbeats> {
-        self.inner.heartbeats(wait).await
+        let heard = self.inner.heartbeats(wait).await?;
+        if self.faults.deaf.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Unavailable, "deaf"));
+        }
+        Ok(heard)
     }
 
     async fn logs(&self) -> Result<Batch<LogChunk>> {
