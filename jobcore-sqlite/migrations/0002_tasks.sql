@@ -1,8 +1,9 @@
 -- Lanes by number, so that rows and indexes stay small.
 CREATE TABLE lanes (
-    lane_id INTEGER PRIMARY KEY AUTOINCREMENT,
-    lane    TEXT    NOT NULL UNIQUE,
-    retired INTEGER NOT NULL DEFAULT 0  -- had no live task when somebody last looked
+    lane_id  INTEGER PRIMARY KEY AUTOINCREMENT,
+    lane     TEXT    NOT NULL UNIQUE,
+    use_time INTEGER NOT NULL,           -- roughly, when the latest task came
+    retired  INTEGER NOT NULL DEFAULT 0  -- had no live task when somebody last looked
 );
 
 -- Live tasks. Small: what becomes final moves to job_logs.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jobcore::Timestamp;
 use jobcore::id::JobId;
 use jobcore::job::Job;
 use jobcore::lane::Lane;
@@ -20,7 +21,8 @@ const MAX_LANES: usize = 4_096;
 pub(crate) struct Caches {
     jobs: HashMap<JobId, Arc<Job>>,
     lanes: HashMap<i64, Lane>,
-    lane_ids: HashMap<Lane, i64>,
+    /// With when it was last noted that the lane is in use; long ago for those that were only read.
+    lane_ids: HashMap<Lane, (i64, Timestamp)>,
 }
 
 impl Caches {
@@ -65,16 +67,18 @@ impl Caches {
         self.lanes.get(&lane_id)
     }
 
-    pub(crate) fn lane_id(&self, lane: &Lane) -> Option<i64> {
+    /// The number of a lane, and when it was last noted that it is in use.
+    pub(crate) fn lane_id(&self, lane: &Lane) -> Option<(i64, Timestamp)> {
         self.lane_ids.get(lane).copied()
     }
 
-    pub(crate) fn keep_lane(&mut self, lane_id: i64, lane: Lane) {
+    pub(crate) fn keep_lane(&mut self, lane_id: i64, lane: Lane, use_time: Timestamp) {
         if self.lanes.len() >= MAX_LANES {
             self.forget_lanes();
         }
         self.lanes.insert(lane_id, lane.clone());
-        self.lane_ids.insert(lane, lane_id);
+        let known = self.lane_ids.entry(lane).or_insert((lane_id, use_time));
+        *known = (lane_id, known.1.max(use_time));
     }
 
     /// Forgets the lanes, after some were retired.

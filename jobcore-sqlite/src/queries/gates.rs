@@ -60,15 +60,14 @@ pub(crate) async fn leave_gates(cx: &mut Cx<'_>, tasks: &[&Task], now: Timestamp
         return Ok(());
     }
     let keys = json_list(gated.iter().flat_map(|task| &task.gates).map(GateKey::as_str));
-    let ids = json_list(gated.iter().map(|task| task.task_id.as_str()));
-    // Both lists, since the table is found by gate; a pair that isn't there costs nothing.
-    let delete = "DELETE FROM gate_tasks WHERE gate_key IN (SELECT value FROM json_each(?1)) \
-                  AND task_id IN (SELECT value FROM json_each(?2))";
-    sqlx::query(delete)
-        .bind(keys.clone())
-        .bind(ids)
-        .execute(&mut *cx.sql)
-        .await?;
+    let pairs: Vec<(&str, &str)> = gated
+        .iter()
+        .flat_map(|task| task.gates.iter().map(|key| (key.as_str(), task.task_id.as_str())))
+        .collect();
+    let delete = "DELETE FROM gate_tasks \
+                  WHERE (gate_key, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
+    let pairs = serde_json::to_string(&pairs).map_err(Failure::corrupt)?;
+    sqlx::query(delete).bind(pairs).execute(&mut *cx.sql).await?;
     let delete = "DELETE FROM gates WHERE gate_key IN (SELECT value FROM json_each(?1)) \
                   AND (arrival_time IS NULL OR arrival_time <= ?2) \
                   AND NOT EXISTS (SELECT 1 FROM gate_tasks WHERE gate_tasks.gate_key = gates.gate_key)";

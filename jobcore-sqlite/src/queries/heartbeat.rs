@@ -116,7 +116,7 @@ async fn lost(
 
 /// What the holder holds and is to be cancelled.
 async fn to_cancel(cx: &mut Cx<'_>, holder: &Holder) -> Result<Vec<TaskId>> {
-    let select = "SELECT t.task_id FROM tasks t JOIN leases l ON l.token = t.token \
+    let select = "SELECT t.task_id FROM tasks t INDEXED BY tasks_cancel JOIN leases l ON l.token = t.token \
                   WHERE t.cancel_deadline IS NOT NULL AND t.state IN (3, 4) \
                   AND l.executor_id = ?1 AND l.incarnation = ?2 ORDER BY t.task_id";
     let rows = sqlx::query(select)

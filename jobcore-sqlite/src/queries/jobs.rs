@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jobcore::Timestamp;
 use jobcore::id::JobId;
-use jobcore::job::{Job, JobDefinition};
+use jobcore::job::Job;
 use jobcore::store::{
     DeleteJob, DeleteJobOutcome, Expected, JobFilter, Page, PageRequest, PauseJob, PauseState, PutJob,
     PutJobOutcome,
@@ -12,7 +12,7 @@ use jobcore::store::{
 
 use super::listing::{page, row_limit};
 use super::rows::json_list;
-use super::stored_job::{decode, expression_of, job_columns, jobs_by_id};
+use super::stored_job::{JobChange, decode, job_columns, jobs_by_id, record_changes, write_jobs};
 use crate::connection::{Cx, Operation};
 use crate::error::{Failure, Result};
 
@@ -30,41 +30,46 @@ impl Operation for PutJobs {
     }
 
     async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
-        let mut outcomes = Vec::with_capacity(self.0.len());
         let mut known = jobs_by_id(cx, self.0.iter().map(|put| put.job_id.clone()).collect()).await?;
+        let mut outcomes = Vec::with_capacity(self.0.len());
+        let mut written = Vec::new();
         for put in &self.0 {
-            let outcome = put_job(cx, put, known.get(&put.job_id)).await?;
+            let outcome = put_job(put, known.get(&put.job_id));
             if let PutJobOutcome::Created(job) | PutJobOutcome::Updated(job) = &outcome {
                 known.insert(job.job_id.clone(), Arc::clone(job));
-                cx.caches.keep_job(Arc::clone(job));
+                written.push(Arc::clone(job));
             }
             outcomes.push(outcome);
         }
+        write_jobs(cx, &written).await?;
         Ok(outcomes)
     }
 }
 
-async fn put_job(cx: &mut Cx<'_>, put: &PutJob, before: Option<&Arc<Job>>) -> Result<PutJobOutcome> {
+/// What a put makes of the job that is there.
+fn put_job(put: &PutJob, before: Option<&Arc<Job>>) -> PutJobOutcome {
     let Some(before) = before else {
         return match put.expected {
-            Expected::Version(_) => Ok(PutJobOutcome::NotFound),
-            Expected::Any | Expected::Absent => create_job(cx, put).await,
+            Expected::Version(_) => PutJobOutcome::NotFound,
+            Expected::Any | Expected::Absent => PutJobOutcome::Created(Arc::new(new_job(put))),
         };
     };
     match put.expected {
         Expected::Any if before.definition == put.definition && before.error.is_none() => {
-            Ok(PutJobOutcome::Unchanged(Arc::clone(before)))
+            PutJobOutcome::Unchanged(Arc::clone(before))
         }
-        Expected::Any => update_job(cx, put, before).await,
-        Expected::Version(version) if version == before.version => update_job(cx, put, before).await,
-        Expected::Version(_) | Expected::Absent => Ok(PutJobOutcome::VersionConflict {
+        Expected::Any => PutJobOutcome::Updated(Arc::new(changed_job(put, before))),
+        Expected::Version(version) if version == before.version => {
+            PutJobOutcome::Updated(Arc::new(changed_job(put, before)))
+        }
+        Expected::Version(_) | Expected::Absent => PutJobOutcome::VersionConflict {
             current: before.version,
-        }),
+        },
     }
 }
 
-async fn create_job(cx: &mut Cx<'_>, put: &PutJob) -> Result<PutJobOutcome> {
-    let job = Job {
+fn new_job(put: &PutJob) -> Job {
+    Job {
         job_id: put.job_id.clone(),
         definition: put.definition.clone(),
         paused: false,
@@ -75,13 +80,11 @@ async fn create_job(cx: &mut Cx<'_>, put: &PutJob) -> Result<PutJobOutcome> {
         error: None,
         create_time: put.now,
         update_time: put.now,
-    };
-    write_job(cx, &job).await?;
-    Ok(PutJobOutcome::Created(Arc::new(job)))
+    }
 }
 
-async fn update_job(cx: &mut Cx<'_>, put: &PutJob, before: &Job) -> Result<PutJobOutcome> {
-    let job = Job {
+fn changed_job(put: &PutJob, before: &Job) -> Job {
+    Job {
         definition: put.definition.clone(),
         version: before.version + 1,
         next_fire_time: put.next_fire_time.filter(|_| !before.paused),
@@ -89,60 +92,7 @@ async fn update_job(cx: &mut Cx<'_>, put: &PutJob, before: &Job) -> Result<PutJo
         error: None,
         update_time: put.now,
         ..before.clone()
-    };
-    write_job(cx, &job).await?;
-    Ok(PutJobOutcome::Updated(Arc::new(job)))
-}
-
-/// Writes a whole job, and that it changed. A new job is inserted, another updated, so that its row keeps its place and
-/// the trigger for changes by hand sees the version rise.
-async fn write_job(cx: &mut Cx<'_>, job: &Job) -> Result<()> {
-    let upsert = "INSERT INTO jobs (job_id, name, command, type, priority, cron_expression, timeout, retry_count, \
-                  retry_interval, create_time, update_time, definition, scheduled, by_hand, paused, version, \
-                  next_fire_time, last_fire_time, zone_version, error) \
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, ?14, ?15, ?16, ?17, ?18, ?19) \
-                  ON CONFLICT (job_id) DO UPDATE SET name = ?2, command = ?3, type = ?4, priority = ?5, \
-                  cron_expression = ?6, timeout = ?7, retry_count = ?8, retry_interval = ?9, update_time = ?11, \
-                  definition = ?12, scheduled = ?13, by_hand = 0, paused = ?14, version = ?15, next_fire_time = ?16, \
-                  last_fire_time = ?17, zone_version = ?18, error = ?19";
-    let definition: &JobDefinition = &job.definition;
-    let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    sqlx::query(upsert)
-        .bind(job.job_id.as_str().to_owned())
-        .bind(definition.name.clone())
-        .bind(definition.command.command.clone())
-        .bind(i64::from(definition.command.kind.code()))
-        .bind(definition.priority)
-        .bind(expression_of(definition))
-        .bind(definition.timeout.map_or(0, seconds))
-        .bind(i64::from(definition.retry.retry_count))
-        .bind(seconds(definition.retry.retry_interval))
-        .bind(job.create_time.as_micros())
-        .bind(job.update_time.as_micros())
-        .bind(serde_json::to_string(definition).map_err(Failure::corrupt)?)
-        .bind(definition.schedule.is_some())
-        .bind(job.paused)
-        .bind(i64::try_from(job.version).unwrap_or(i64::MAX))
-        .bind(job.next_fire_time.map(Timestamp::as_micros))
-        .bind(job.last_fire_time.map(Timestamp::as_micros))
-        .bind(job.zone_version.clone())
-        .bind(job.error.clone())
-        .execute(&mut *cx.sql)
-        .await?;
-    record_change(cx, &job.job_id, Some(job.version), job.update_time).await
-}
-
-/// Records that a job changed, for those who follow along.
-async fn record_change(cx: &mut Cx<'_>, job_id: &JobId, version: Option<u64>, now: Timestamp) -> Result<()> {
-    let insert = "INSERT INTO job_changes (job_id, version, after_log_id, change_time) VALUES (?1, ?2, \
-                  coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job_logs'), 0), ?3)";
-    sqlx::query(insert)
-        .bind(job_id.as_str().to_owned())
-        .bind(version.map(|version| i64::try_from(version).unwrap_or(i64::MAX)))
-        .bind(now.as_micros())
-        .execute(&mut *cx.sql)
-        .await?;
-    Ok(())
+    }
 }
 
 /// Pauses and resumes jobs.
@@ -203,7 +153,7 @@ async fn pause_job(cx: &mut Cx<'_>, pause: &PauseJob) -> Result<PutJobOutcome> {
         .bind(job.update_time.as_micros())
         .execute(&mut *cx.sql)
         .await?;
-    record_change(cx, &job.job_id, Some(job.version), job.update_time).await?;
+    record_changes(cx, &[JobChange::of(&job)]).await?;
     Ok(PutJobOutcome::Updated(Arc::new(job)))
 }
 
@@ -250,8 +200,12 @@ async fn delete_job(cx: &mut Cx<'_>, delete: &DeleteJob) -> Result<DeleteJobOutc
         .execute(&mut *cx.sql)
         .await?;
     cx.caches.forget_job(&delete.job_id);
-    let now = cx.store_now;
-    record_change(cx, &delete.job_id, None, now).await?;
+    let change = JobChange {
+        job_id: delete.job_id.clone(),
+        version: None,
+        change_time: cx.store_now,
+    };
+    record_changes(cx, &[change]).await?;
     Ok(DeleteJobOutcome::Deleted)
 }
 

@@ -316,7 +316,7 @@ async fn gate_state(cx: &mut Cx<'_>, key: &GateKey) -> Result<Option<GateState>>
 
 async fn occupants(cx: &mut Cx<'_>, key: &GateKey) -> Result<Vec<Occupant>> {
     let select = "SELECT t.task_id, t.state IN (3, 4), t.cancel_deadline IS NOT NULL FROM gate_tasks g \
-                  JOIN tasks t ON t.task_id = g.task_id WHERE g.gate_key = ?1 AND g.passed = 1";
+                  JOIN tasks t ON t.task_id = g.task_id WHERE g.blocked IN (0, 1) AND g.gate_key = ?1 AND g.passed = 1";
     let rows = sqlx::query(select)
         .bind(key.as_str().to_owned())
         .fetch_all(&mut *cx.sql)
@@ -375,7 +375,7 @@ async fn gates_with_waiting(cx: &mut Cx<'_>) -> Result<BTreeSet<GateKey>> {
 async fn next_waiting(cx: &mut Cx<'_>, now: Timestamp) -> Result<Option<Timestamp>> {
     let select = "SELECT min(due_time) FROM ( \
                   SELECT (SELECT min(due_time) FROM tasks WHERE state = 1 AND due_time > ?1) AS due_time UNION ALL \
-                  SELECT (SELECT min(due_time) FROM gate_tasks WHERE blocked = 1 AND due_time > ?1))";
+                  SELECT (SELECT min(due_time) FROM gate_tasks INDEXED BY gate_tasks_due WHERE blocked = 1 AND due_time > ?1))";
     let next: Option<i64> = sqlx::query_scalar(select)
         .bind(now.as_micros())
         .fetch_one(&mut *cx.sql)

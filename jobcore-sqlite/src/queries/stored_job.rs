@@ -1,19 +1,22 @@
 //! Jobs as rows: how they are read, and what is made of rows written by hand.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use jobcore::Error;
 use jobcore::id::JobId;
 use jobcore::job::{Command, Job, JobDefinition, JobKind};
+use jobcore::{Error, Timestamp};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::columns::{instant, maybe_instant};
-use super::rows::json_list;
+use super::rows::{Bound, RowStatement, json_list};
 use crate::connection::Cx;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 
 /// The columns of a job, in the order of [`decode`]. The first six say whether a decoded job is still the same.
 macro_rules! job_columns {
@@ -159,7 +162,7 @@ fn put_expression(definition: &mut Value, expression: Option<String>) {
 }
 
 /// The cron expression of a definition, for the column.
-pub(crate) fn expression_of(definition: &JobDefinition) -> Option<String> {
+fn expression_of(definition: &JobDefinition) -> Option<String> {
     let schedule = serde_json::to_value(definition.schedule.as_ref()?).ok()?;
     let cron = &schedule["cron"];
     cron.as_str()
@@ -174,13 +177,21 @@ pub(crate) async fn jobs_by_id(cx: &mut Cx<'_>, wanted: HashSet<JobId>) -> Resul
         return Ok(jobs);
     }
     let mut unread = Vec::new();
-    let select = "SELECT job_id, version, next_fire_time, last_fire_time, zone_version, error, paused FROM jobs \
+    // One text for all, as in `task_row`.
+    let select = "SELECT json_group_array(json_array(job_id, version, next_fire_time, last_fire_time, zone_version, \
+                  error, paused, create_time, update_time)) FROM jobs \
                   WHERE job_id IN (SELECT value FROM json_each(?1))";
     let list = json_list(wanted.iter().map(JobId::as_str));
-    for row in sqlx::query(select).bind(list).fetch_all(&mut *cx.sql).await? {
-        let job_id = JobId::from_stored(row.try_get::<&str, _>(0)?);
+    let stamps: String = sqlx::query_scalar(select)
+        .bind(list)
+        .fetch_one(&mut *cx.sql)
+        .await?;
+    let stamps: Vec<Stamp<'_>> = serde_json::from_str(&stamps)
+        .map_err(|error| Failure::corrupt(format_args!("a row of jobs: {error}")))?;
+    for stamp in stamps {
+        let job_id = JobId::from_stored(&*stamp.job_id);
         match cx.caches.job(&job_id) {
-            Some(job) if is_same(job, &row)? => drop(jobs.insert(job_id, Arc::clone(job))),
+            Some(job) if stamp.is_of(job) => drop(jobs.insert(job_id, Arc::clone(job))),
             _ => unread.push(job_id),
         }
     }
@@ -200,15 +211,134 @@ pub(crate) async fn jobs_by_id(cx: &mut Cx<'_>, wanted: HashSet<JobId>) -> Resul
     Ok(jobs)
 }
 
-/// Whether a decoded job is what the row says. A job that is deleted and made anew may have the version of the old one,
-/// but the writer that made it forgot the old one, and every other process sees another next fire time or creation.
-fn is_same(job: &Job, row: &SqliteRow) -> Result<bool> {
-    Ok(
-        job.version == u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0)
-            && job.next_fire_time == maybe_instant(row, 2)?
-            && job.last_fire_time == maybe_instant(row, 3)?
-            && job.zone_version == row.try_get::<&str, _>(4)?
-            && job.error.as_deref() == row.try_get::<Option<&str>, _>(5)?
-            && job.paused == row.try_get::<bool, _>(6)?,
-    )
+/// What changes in a job's row whenever anything of it does; an array in the order of the fields.
+#[derive(Debug, Deserialize)]
+struct Stamp<'r> {
+    #[serde(borrow)]
+    job_id: Cow<'r, str>,
+    version: u64,
+    next_fire_time: Option<i64>,
+    last_fire_time: Option<i64>,
+    #[serde(borrow)]
+    zone_version: Cow<'r, str>,
+    error: Option<String>,
+    paused: i64,
+    create_time: i64,
+    update_time: i64,
+}
+
+impl Stamp<'_> {
+    /// Whether a decoded job is what the row says. The times tell a job that was deleted and made anew from the old one.
+    fn is_of(&self, job: &Job) -> bool {
+        self.version == job.version
+            && self.next_fire_time == job.next_fire_time.map(Timestamp::as_micros)
+            && self.last_fire_time == job.last_fire_time.map(Timestamp::as_micros)
+            && self.zone_version == job.zone_version.as_str()
+            && self.error == job.error
+            && (self.paused != 0) == job.paused
+            && self.create_time == job.create_time.as_micros()
+            && self.update_time == job.update_time.as_micros()
+    }
+}
+
+const UPSERT: &str = "INSERT INTO jobs (job_id, name, command, type, priority, cron_expression, timeout, retry_count, \
+                      retry_interval, create_time, update_time, definition, scheduled, by_hand, paused, version, \
+                      next_fire_time, last_fire_time, zone_version, error) VALUES";
+/// A job that is there is updated, so that the trigger for changes by hand sees its version rise.
+const ON_CONFLICT: &str = "ON CONFLICT (job_id) DO UPDATE SET name = excluded.name, command = excluded.command, \
+                           type = excluded.type, priority = excluded.priority, \
+                           cron_expression = excluded.cron_expression, timeout = excluded.timeout, \
+                           retry_count = excluded.retry_count, retry_interval = excluded.retry_interval, \
+                           update_time = excluded.update_time, definition = excluded.definition, \
+                           scheduled = excluded.scheduled, by_hand = excluded.by_hand, paused = excluded.paused, \
+                           version = excluded.version, next_fire_time = excluded.next_fire_time, \
+                           last_fire_time = excluded.last_fire_time, zone_version = excluded.zone_version, \
+                           error = excluded.error";
+static UPSERT_JOBS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(UPSERT, 20, ON_CONFLICT));
+
+/// Writes whole jobs, one after the other, and that they changed.
+pub(crate) async fn write_jobs(cx: &mut Cx<'_>, jobs: &[Arc<Job>]) -> Result<()> {
+    let mut rows = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let definition = serde_json::to_string(&job.definition).map_err(Failure::corrupt)?;
+        rows.push((Arc::clone(job), definition));
+        cx.caches.keep_job(Arc::clone(job));
+    }
+    UPSERT_JOBS
+        .execute(cx.sql, &rows, |query, (job, definition)| {
+            bind_job(query, job, definition.clone())
+        })
+        .await?;
+    let changes: Vec<JobChange> = jobs.iter().map(|job| JobChange::of(job)).collect();
+    record_changes(cx, &changes).await
+}
+
+fn bind_job(query: Bound, job: &Job, text: String) -> Bound {
+    let definition = &job.definition;
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    query
+        .bind(job.job_id.as_str().to_owned())
+        .bind(definition.name.clone())
+        .bind(definition.command.command.clone())
+        .bind(i64::from(definition.command.kind.code()))
+        .bind(definition.priority)
+        .bind(expression_of(definition))
+        .bind(definition.timeout.map_or(0, seconds))
+        .bind(i64::from(definition.retry.retry_count))
+        .bind(seconds(definition.retry.retry_interval))
+        .bind(job.create_time.as_micros())
+        .bind(job.update_time.as_micros())
+        .bind(text)
+        .bind(definition.schedule.is_some())
+        .bind(false)
+        .bind(job.paused)
+        .bind(i64::try_from(job.version).unwrap_or(i64::MAX))
+        .bind(job.next_fire_time.map(Timestamp::as_micros))
+        .bind(job.last_fire_time.map(Timestamp::as_micros))
+        .bind(job.zone_version.clone())
+        .bind(job.error.clone())
+}
+
+/// That a job changed, for those who follow along.
+#[derive(Clone, Debug)]
+pub(crate) struct JobChange {
+    pub(crate) job_id: JobId,
+    /// `None`: it was deleted.
+    pub(crate) version: Option<u64>,
+    pub(crate) change_time: Timestamp,
+}
+
+impl JobChange {
+    pub(crate) fn of(job: &Job) -> Self {
+        Self {
+            job_id: job.job_id.clone(),
+            version: Some(job.version),
+            change_time: job.update_time,
+        }
+    }
+}
+
+const RECORD: &str = "INSERT INTO job_changes (job_id, version, after_log_id, change_time) VALUES";
+static RECORD_CHANGES: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(RECORD, 4, ""));
+
+/// Records changes of jobs, behind all tasks that became final so far.
+pub(crate) async fn record_changes(cx: &mut Cx<'_>, changes: &[JobChange]) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let select = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job_logs'), 0)";
+    let log_id: i64 = sqlx::query_scalar(select).fetch_one(&mut *cx.sql).await?;
+    let rows: Vec<(i64, &JobChange)> = changes.iter().map(|change| (log_id, change)).collect();
+    let bind = |query: Bound, (log_id, change): &(i64, &JobChange)| {
+        query
+            .bind(change.job_id.as_str().to_owned())
+            .bind(
+                change
+                    .version
+                    .map(|version| i64::try_from(version).unwrap_or(i64::MAX)),
+            )
+            .bind(*log_id)
+            .bind(change.change_time.as_micros())
+    };
+    RECORD_CHANGES.execute(cx.sql, &rows, bind).await
 }
