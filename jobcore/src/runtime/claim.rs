@@ -165,8 +165,9 @@ impl Claimer {
                 self.crew.take(lease);
                 claimed
             }
+            // Only a heartbeat tells whether to join anew or to stop: who joins when it was superseded drives the newer
+            // process out, and that one drives it out in turn.
             Some(ClaimOutcome::NotAlive) => {
-                node.standing.lock().joined = false;
                 node.wake.heartbeat.notify_one();
                 0
             }
