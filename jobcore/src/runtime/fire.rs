@@ -309,7 +309,9 @@ pub(crate) async fn reschedule_after(node: &Node, ended: &[(JobId, Timestamp)]) 
         let jobs = node.store.get_jobs(&job_ids).await?;
         let now = node.now();
         let plan = |(job, (_, end_time)): (Option<Arc<Job>>, &(JobId, Timestamp))| {
-            let job = job.filter(|job| !job.paused && job.next_fire_time.is_some())?;
+            // The job may have got another schedule since the claim: that one goes by itself.
+            let job =
+                job.filter(|job| fire::counts_from_end(job) && !job.paused && job.next_fire_time.is_some())?;
             let next = fire::next_after_end(&job, *end_time);
             (next != job.next_fire_time).then(|| fire::reschedule(&job, next, now))
         };
