@@ -4,8 +4,10 @@
 //! - [`compare`] makes random calls on a store and on the in-memory one, and finds where they differ.
 //! - [`faulty`] makes a backend fail in every way in which a real one can.
 //! - [`clock`] has a clock that a test sets.
+//! - [`simulation`] runs a whole cluster in a world that a seed decides, and checks its invariants at every step.
 
 pub mod clock;
 pub mod compare;
 pub mod conformance;
 pub mod faulty;
+pub mod simulation;
