@@ -136,6 +136,10 @@ macro_rules! __job_store_cases {
                 "Its record has what it said, and the store's clock as join and heartbeat time.";
             each_registration_is_a_higher_incarnation [register_executor]
                 "Also after the executor left, and after it was declared dead.";
+            a_repeated_join_changes_nothing [register_executor, heartbeat]
+                "The nonce of the newest incarnation under an earlier previous one answers with that incarnation again.";
+            a_join_that_is_not_repeated_is_a_new_incarnation [register_executor]
+                "Another nonce, or the newest incarnation as the previous one, makes a new incarnation.";
             concurrent_registrations_get_incarnations_of_their_own [register_executor]
                 "Of many registrations under one id at once, no two get the same number, and the highest one stays.";
             a_new_incarnation_supersedes_the_old_one_at_once [register_executor, heartbeat, claim]

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use jobcore::json::Json;
 use jobcore::lease::{Holder, Incarnation};
 use jobcore::store::{
-    ClaimOutcome, ExecutorFilter, ExecutorRecord, ExecutorStatus, HeartbeatOutcome, Held, Reach,
+    ClaimOutcome, ExecutorFilter, ExecutorRecord, ExecutorStatus, HeartbeatOutcome, Held, JoinKey, Reach,
     RegisterExecutor, SetExecutorStatus, SetExecutorStatusOutcome,
 };
 
@@ -214,4 +214,47 @@ pub(super) async fn executors_are_listed_by_id_and_filter(f: &Fixture) {
         ..all
     };
     assert_eq!(listed(id).await, ["a"]);
+}
+
+/// Joins as the process `nonce` that had the incarnation `previous` before: the incarnation it gets.
+async fn join(f: &Fixture, nonce: u64, previous: Option<u64>) -> u64 {
+    let previous = previous.map(Incarnation);
+    let registration = RegisterExecutor {
+        reach: Reach::Remote,
+        join: Some(JoinKey { nonce, previous }),
+        ..registration("n")
+    };
+    let answer = f.store.register_executor(registration).await;
+    answer.expect("register_executor").incarnation.0
+}
+
+pub(super) async fn a_repeated_join_changes_nothing(f: &Fixture) {
+    let first = join(f, 7, None).await;
+    assert_eq!(join(f, 7, None).await, first, "two schedulers saw it");
+    let second = join(f, 7, Some(first)).await;
+    assert_eq!(join(f, 7, Some(first)).await, second, "the transport repeated it");
+    assert_eq!(join(f, 7, None).await, second, "and the one before it");
+    let holder = Holder {
+        executor_id: executor_id("n"),
+        incarnation: Incarnation(second),
+    };
+    let beat = f.beat(&holder, Held::Tasks(Vec::new())).await;
+    assert!(
+        matches!(beat, HeartbeatOutcome::Alive(_)),
+        "it is still the newest: {beat:?}"
+    );
+}
+
+pub(super) async fn a_join_that_is_not_repeated_is_a_new_incarnation(f: &Fixture) {
+    let first = join(f, 7, None).await;
+    let again = join(f, 7, Some(first)).await;
+    assert!(again > first, "it was declared dead, and knows");
+    let other = join(f, u64::MAX, None).await;
+    assert!(other > again, "another process");
+    let without = f.register(registration("n")).await.incarnation.0;
+    assert!(without > other, "one that doesn't say");
+    assert!(
+        join(f, u64::MAX, None).await > without,
+        "its nonce isn't that of the newest any more"
+    );
 }
