@@ -22,6 +22,6 @@ jobcore_testkit::store_conformance!(fresh());
 // Random calls, which must not tell it from the in-memory store.
 #[tokio::test]
 async fn random_operations() {
-    let compared = compare::run(0..4, 150, fresh).await;
+    let compared = compare::run(0..4, 250, fresh).await;
     compared.unwrap_or_else(|difference| panic!("{difference}"));
 }
