@@ -37,15 +37,17 @@ impl Operation for Claim {
 
     async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
         let request = &self.0;
+        let standing = standing(cx, &request.holder).await?;
+        if matches!(standing, Standing::Dead | Standing::Superseded) {
+            return Ok(ClaimOutcome::NotAlive);
+        }
         if request.replay
             && let Some(lease) = existing_lease(cx, request).await?
         {
             return Ok(ClaimOutcome::Claimed(lease));
         }
-        match standing(cx, &request.holder).await? {
-            Standing::Taking => {}
-            Standing::NotTaking => return Ok(ClaimOutcome::NotTaking),
-            Standing::Dead | Standing::Superseded => return Ok(ClaimOutcome::NotAlive),
+        if matches!(standing, Standing::NotTaking) {
+            return Ok(ClaimOutcome::NotTaking);
         }
         let limit = room(cx, request).await?;
         let tasks = if limit == 0 {

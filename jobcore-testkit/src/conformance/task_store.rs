@@ -133,6 +133,8 @@ macro_rules! __task_store_cases {
                 "Many claims at once take every task exactly once, each under a token of its own.";
             a_lost_answer_can_be_asked_for [claim]
                 "A replay answers with what of the lease is still held, by id, and takes nothing more.";
+            a_dead_holder_is_not_told_its_lease [claim]
+                "A replay for a holder that was superseded or declared dead answers `NotAlive`.";
             a_claim_that_never_happened_is_made_by_its_replay [claim]
                 "A replay without a lease, or with nothing of it held any more, claims anew.";
             a_full_batch_is_carried_out [insert_tasks, claim, start, settle, get_tasks]

@@ -79,7 +79,8 @@ pub trait TaskStore: Send + Sync + 'static {
     ///
     /// **Errors**: after `Indeterminate`, the same request with `replay` answers with the lease that exists for its
     /// `claim_id` (what of it is still held, by `task_id`), also if the holder takes nothing new by now; or claims anew
-    /// if there is none or nothing of it is held any more. A `claim_id` is never used for another request.
+    /// if there is none or nothing of it is held any more. A holder that isn't alive gets `NotAlive` here too. A
+    /// `claim_id` is never used for another request.
     async fn claim(&self, request: ClaimRequest) -> Result<ClaimOutcome>;
 
     /// Records that attempts began: task `Running`, and a row in the history with status `running`.

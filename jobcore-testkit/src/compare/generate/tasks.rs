@@ -116,12 +116,12 @@ impl Generator {
         Operation::Insert(tasks, self.now)
     }
 
-    /// Without a limit: with one, a store may begin where it likes.
+    /// Of all gates and without a limit: else it's the store's choice how far it follows gates that are connected, and
+    /// with which task it begins.
     pub(super) fn promote(&mut self) -> Operation {
-        let gate = GateKey::of_key(self.pick::<&str>(&["k0", "k1"]));
         Operation::Promote(PromoteRequest {
             now: self.now,
-            gates: self.one_in(4).then_some(vec![gate]),
+            gates: None,
             limit: 1_000,
         })
     }

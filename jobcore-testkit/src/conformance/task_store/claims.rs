@@ -282,6 +282,25 @@ pub(super) async fn a_lost_answer_can_be_asked_for(f: &Fixture) {
     assert_eq!(f.state("d").await, TaskState::Ready, "nothing more was taken");
 }
 
+pub(super) async fn a_dead_holder_is_not_told_its_lease(f: &Fixture) {
+    f.job().await;
+    let (superseded, dead) = (f.node("a").await, f.node("b").await);
+    f.insert_some(&["a", "b"]).await;
+    let requests = [&superseded, &dead].map(|node| f.claim_request(node, 1));
+    for request in &requests {
+        f.claim_with(request.clone()).await;
+    }
+    f.kill(&[&superseded, &dead]).await;
+    f.node("a").await;
+    for request in requests {
+        let replay = ClaimRequest {
+            replay: true,
+            ..request
+        };
+        assert_eq!(claim(f, replay).await, ClaimOutcome::NotAlive);
+    }
+}
+
 pub(super) async fn a_claim_that_never_happened_is_made_by_its_replay(f: &Fixture) {
     f.job().await;
     let node = f.node("n").await;
