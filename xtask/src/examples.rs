@@ -1,12 +1,13 @@
 //! The examples do what the README says of them.
 
-use crate::cargo;
 use crate::step::Outcome;
+use crate::{cargo, quickstart};
 
 /// Runs them all.
 pub(crate) fn run() -> Outcome {
     cron_preview()?;
-    Ok("cron-preview".to_owned())
+    quickstart::run()?;
+    Ok("cron-preview, quickstart".to_owned())
 }
 
 /// The night in which summer time begins in Berlin, for people and for programs.

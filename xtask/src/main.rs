@@ -3,7 +3,9 @@
 mod cargo;
 mod clock;
 mod examples;
+mod quickstart;
 mod run;
+mod simulation;
 mod step;
 mod toolchain;
 

@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask test`, one table: their order, names, and what they check.
 
-use crate::{cargo, examples, toolchain};
+use crate::{cargo, examples, simulation, toolchain};
 
 /// What a step says when it passed (a few words for the summary, may be empty), or why it failed.
 pub(crate) type Outcome = Result<String, String>;
@@ -19,7 +19,7 @@ pub(crate) struct Step {
 /// All steps, in the order in which they run: what fails fast comes first.
 ///
 /// Three builds serve them all, so that a cold run stays short: check (clippy and docs), dev (unit and doc tests, with
-/// assertions on), release (crash tests and examples).
+/// assertions on), release (testkit, simulation, crash tests and examples).
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "format",
@@ -38,13 +38,23 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "unit",
-        about: "unit, conformance and comparison tests of all crates",
+        about: "unit, conformance and comparison tests of the library, the stores, examples and tools",
         run: unit,
     },
     Step {
         name: "doc-tests",
         about: "the examples in the documentation compile and run",
         run: doc_tests,
+    },
+    Step {
+        name: "testkit",
+        about: "the testkit's own tests: in-memory backends, faults, and guards whose absence the simulator notices",
+        run: testkit,
+    },
+    Step {
+        name: "simulation",
+        about: "simulated clusters keep every invariant: a fixed range of seeds, then a fresh one",
+        run: simulation::run,
     },
     Step {
         name: "crash",
@@ -88,11 +98,13 @@ fn docs() -> Outcome {
 }
 
 fn unit() -> Outcome {
-    let everything_but_crash_tests = [
+    let what_needs_no_optimisation = [
         "test",
         "--no-fail-fast",
         "--locked",
         "--workspace",
+        "--exclude",
+        "jobcore-testkit",
         "--exclude",
         "jobcore-tests",
         "--lib",
@@ -100,23 +112,32 @@ fn unit() -> Outcome {
         "--tests",
         "--examples",
     ];
-    cargo::test(&everything_but_crash_tests)
+    cargo::test(&what_needs_no_optimisation)
 }
 
-fn doc_tests() -> Outcome {
-    cargo::test(&["test", "--no-fail-fast", "--locked", "--workspace", "--doc"])
+/// Simulated clusters and chaos tests are many times slower without optimisation.
+fn testkit() -> Outcome {
+    release_tests("jobcore-testkit")
 }
 
 fn crash() -> Outcome {
+    release_tests("jobcore-tests")
+}
+
+fn release_tests(package: &str) -> Outcome {
     cargo::test(&[
         "test",
         "--no-fail-fast",
         "--locked",
         "--release",
         "--package",
-        "jobcore-tests",
+        package,
         "--lib",
         "--bins",
         "--tests",
     ])
+}
+
+fn doc_tests() -> Outcome {
+    cargo::test(&["test", "--no-fail-fast", "--locked", "--workspace", "--doc"])
 }
