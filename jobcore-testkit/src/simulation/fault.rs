@@ -50,7 +50,7 @@ impl Fault {
             10..=13 => FaultKind::Weather(Weather {
                 refused: *chance.pick(&[0, 20, 200]),
                 unanswered: *chance.pick(&[0, 20, 200]),
-                late: *chance.pick(&[0, 50, 200]),
+                late: *chance.pick(&[0, 50, 200, 500]),
                 slow: *chance.pick(&[0, 20, 300]),
             }),
             14 => FaultKind::StoreClock(*chance.pick(&[-3_000, -500, 500, 3_000, 10_000])),

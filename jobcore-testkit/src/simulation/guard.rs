@@ -83,6 +83,8 @@ guards! {
     Decisions = "decisions";
     /// What was accepted is durable.
     InsertDurable = "insert-durable";
+    /// A result that is reported twice counts once.
+    DedupReports = "dedup-reports";
 }
 
 impl fmt::Display for Guard {
@@ -140,8 +142,9 @@ impl Sabotage {
             }
             (Guard::Recovery, Call::Recover(_)) => Ok(Answer::Recover(Recovered::default())),
             (Guard::LeaseExpiry, Call::Expire(request)) => expire_all(store, &request),
-            (Guard::FinalIsFinal, Call::Settle(settlements, time)) => {
-                let answer = carry_out(store, Call::Settle(settlements.clone(), time))?;
+            (Guard::FinalIsFinal | Guard::StaleToken, Call::Settle(settlements, time)) => {
+                let call = altered(broken, store, Call::Settle(settlements.clone(), time));
+                let answer = carry_out(store, call)?;
                 Ok(self.overwrite(store, &settlements, answer))
             }
             (Guard::ClaimCondition, Call::Claim(request)) => {
@@ -159,7 +162,7 @@ impl Sabotage {
         }
     }
 
-    /// Late settlements win over what is final.
+    /// Late settlements win: over what is final, and without a check of tokens over what waits as well.
     fn overwrite(&mut self, store: &MemoryStore, settlements: &[Settlement], mut answer: Answer) -> Answer {
         let Answer::Settle(outcomes) = &mut answer else {
             return answer;
@@ -169,8 +172,9 @@ impl Sabotage {
                 continue;
             };
             let task_id = &settlement.fence.task_id;
+            let wins = |task: &Task| task.state.is_final() || self.broken == Some(Guard::StaleToken);
             if *outcome == SettleOutcome::Fenced
-                && let Some(task) = task(store, task_id).filter(|task| task.state.is_final())
+                && let Some(task) = task(store, task_id).filter(wins)
             {
                 let task = Task { state, ..task };
                 self.overwritten.insert(task_id.clone(), task);
@@ -284,6 +288,17 @@ fn answered(broken: Guard, store: &MemoryStore, mut answer: Answer) -> Answer {
                 .tasks
                 .iter_mut()
                 .for_each(|claimed| claimed.task.orphanings = 0);
+        }
+        (Answer::Settle(outcomes), Guard::DedupReports) => {
+            for outcome in outcomes
+                .iter_mut()
+                .filter(|outcome| **outcome == SettleOutcome::AlreadySettled)
+            {
+                *outcome = SettleOutcome::Settled {
+                    state: TaskState::Succeeded,
+                    gates: Vec::new(),
+                };
+            }
         }
         (Answer::Claim(ClaimOutcome::Claimed(lease)), Guard::TokenOrder) => lease.token.0 -= 1,
         _ => {}

@@ -262,7 +262,7 @@ fn job(chance: &Chance) -> Result<NewJob> {
 fn work(chance: &Chance) -> Work {
     Work {
         millis: *chance.pick(&[0, 0, 5, 30, 30, 300, 300, 1_000, 1_000, 5_000]),
-        kills: if chance.happens(25) {
+        kills: if chance.happens(80) {
             *chance.pick(&[1, 2, 1_000])
         } else {
             0
@@ -319,7 +319,7 @@ fn retry(chance: &Chance) -> RetryPolicy {
 
 fn limit(chance: &Chance) -> KeyLimit {
     // What a key means doesn't change, or two jobs would have two opinions about it.
-    match chance.between(0, 2) {
+    match chance.between(0, 3) {
         0 => KeyLimit {
             key: "one".to_owned(),
             max_concurrent: Some(1),
