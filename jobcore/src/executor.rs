@@ -16,7 +16,7 @@ use crate::id::{ExecutorId, JobId, TaskId};
 use crate::job::{Job, OnLeaseLost};
 use crate::json::Json;
 use crate::lane::Capability;
-use crate::lease::{Fence, FencingToken};
+use crate::lease::{ClaimedTask, Fence, FencingToken};
 use crate::task::Progress;
 use crate::time::Timestamp;
 
@@ -88,7 +88,62 @@ pub trait Reporter: Send + Sync + 'static {
     fn lease_until(&self) -> Option<Timestamp>;
 }
 
+/// What the context of an attempt is made of.
+#[derive(Clone)]
+pub struct AttemptSetup {
+    /// The task under its lease, with its job.
+    pub claimed: ClaimedTask,
+    /// The lease under which the attempt writes.
+    pub fence: Fence,
+    /// When the attempt starts.
+    pub start_time: Timestamp,
+    /// The clock that goes with every instant of the context.
+    pub clock: Arc<dyn Clock>,
+    /// Where its reports go.
+    pub reporter: Arc<dyn Reporter>,
+}
+
+impl fmt::Debug for AttemptSetup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttemptSetup")
+            .field("fence", &self.fence)
+            .field("start_time", &self.start_time)
+            .finish_non_exhaustive()
+    }
+}
+
 impl TaskContext {
+    /// The context of an attempt of a claimed task. Engines make them; so do tests of executors.
+    pub fn new(setup: AttemptSetup) -> Self {
+        let AttemptSetup {
+            claimed: ClaimedTask { task, job },
+            fence,
+            start_time,
+            clock,
+            reporter,
+        } = setup;
+        let own = task.arguments;
+        let inner = ContextInner {
+            arguments: own.unwrap_or_else(|| job.definition.command.arguments.clone()),
+            attempt: fence.attempt,
+            part: task.part,
+            parts: task.parts,
+            scheduled_for: task.scheduled_for,
+            fence,
+            start_time,
+            deadline: job.definition.timeout.map(|timeout| start_time + timeout),
+            checkpoint: task.checkpoint,
+            cancellation: CancellationToken::new(),
+            clock,
+            reporter,
+            log_sequence: AtomicU64::new(0),
+            job,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
     /// The task.
     pub fn task_id(&self) -> &TaskId {
         &self.inner.fence.task_id
@@ -135,12 +190,12 @@ impl TaskContext {
     }
 
     /// The lease under which the attempt writes.
-    pub(crate) fn fence(&self) -> &Fence {
+    pub fn fence(&self) -> &Fence {
         &self.inner.fence
     }
 
-    /// The number of the attempt's next log chunk.
-    pub(crate) fn next_log_sequence(&self) -> u64 {
+    /// The number of the attempt's next log chunk, counted from 0: for [`Reporter`]s.
+    pub fn next_log_sequence(&self) -> u64 {
         self.inner.log_sequence.fetch_add(1, Ordering::Relaxed)
     }
 

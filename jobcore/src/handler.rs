@@ -86,7 +86,8 @@ impl HandlerError {
         Self::new(message).into_outcome()
     }
 
-    fn into_outcome(self) -> Outcome {
+    /// The outcome of an attempt that answers with this: for executors of one's own.
+    pub fn into_outcome(self) -> Outcome {
         match self.0 {
             Answer::Failure {
                 message,
@@ -247,8 +248,8 @@ impl Executor for Handlers {
     }
 }
 
-/// What a panic said.
-pub(crate) fn panic_outcome(panic: &(dyn Any + Send)) -> Outcome {
+/// The outcome of an attempt that panicked: a failure of class `panic`, with what the panic said.
+pub fn panic_outcome(panic: &(dyn Any + Send)) -> Outcome {
     let message = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -2,19 +2,18 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::crew::{Assigned, Crew};
 use super::node::{Node, StoreClock};
 use crate::clock::Clock;
 use crate::engine::attempt::{Ended, Ending, decide};
-use crate::executor::{ContextInner, Executor, Outcome, Output, TaskContext};
+use crate::executor::{AttemptSetup, Executor, Outcome, Output, TaskContext};
 use crate::handler::{HandlerError, panic_outcome};
 use crate::job::{Delivery, Job};
 use crate::lease::Fence;
@@ -99,7 +98,14 @@ pub(crate) async fn carry_out(crew: &Arc<Crew>, assigned: Assigned) {
         metrics::histogram!(telemetry::TRIGGER_LAG)
             .record(start_time.since(claimed.task.due_time).as_secs_f64());
     }
-    let running = Arc::new(Running::new(context(crew, claimed, fence, start_time)));
+    let cx = TaskContext::new(AttemptSetup {
+        claimed,
+        fence,
+        start_time,
+        clock: node.clock.clone(),
+        reporter: crew.journal.clone(),
+    });
+    let running = Arc::new(Running::new(cx));
     crew.starter.began(running.clone(), durable_start);
     let executor = crew.executor(running.job().definition.command.kind);
     let outcome = execute(&node.clock, executor, &running).await;
@@ -107,38 +113,6 @@ pub(crate) async fn carry_out(crew: &Arc<Crew>, assigned: Assigned) {
     let settlement = settlement(node, &running, outcome, failures, start_time);
     crew.starter.ended(&running.fence.task_id, running.fence.token);
     crew.settler.push(settlement, &job).await;
-}
-
-fn context(
-    crew: &Crew,
-    claimed: crate::lease::ClaimedTask,
-    fence: Fence,
-    start_time: Timestamp,
-) -> TaskContext {
-    let task = claimed.task;
-    let definition = &claimed.job.definition;
-    let arguments = task
-        .arguments
-        .unwrap_or_else(|| definition.command.arguments.clone());
-    let inner = ContextInner {
-        arguments,
-        attempt: fence.attempt,
-        part: task.part,
-        parts: task.parts,
-        scheduled_for: task.scheduled_for,
-        fence,
-        start_time,
-        deadline: definition.timeout.map(|timeout| start_time + timeout),
-        checkpoint: task.checkpoint,
-        cancellation: CancellationToken::new(),
-        clock: crew.node.clock.clone(),
-        reporter: crew.journal.clone(),
-        log_sequence: AtomicU64::new(0),
-        job: claimed.job,
-    };
-    TaskContext {
-        inner: Arc::new(inner),
-    }
 }
 
 /// Runs the executor until it answers, or until it may run no longer.
