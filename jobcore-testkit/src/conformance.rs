@@ -1,7 +1,7 @@
 //! Conformance: what a backend must do, as named cases that anybody can run against their own.
 //!
 //! A case is a claim, and its name says it: `a_stale_token_settles_nothing`. One table per suite holds all cases; the
-//! tests that [`store_conformance!`](crate::store_conformance) makes, the list [`store::CASES`] and the runner
+//! tests that [`store_conformance!`](crate::store_conformance) makes, the list `store::CASES` and the runner
 //! [`store::run_all`] come from it, so a case can't be in one and missing in another.
 //!
 //! ```no_run
