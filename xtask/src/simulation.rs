@@ -7,7 +7,7 @@ use crate::{cargo, clock};
 const FIXED: u64 = 2_000;
 
 /// How many fresh seeds a run tries.
-const FRESH: u64 = 1_000;
+const FRESH: u64 = 200;
 
 /// Runs both ranges. A violation prints its seed and the command that replays it.
 pub(crate) fn run() -> Outcome {
