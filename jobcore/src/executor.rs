@@ -26,6 +26,8 @@ use crate::time::Timestamp;
 #[async_trait]
 pub trait Executor: Send + Sync + 'static {
     /// What it can do: decides which lanes its node serves.
+    ///
+    /// **Conformance**: `it_says_what_it_can_do`.
     fn capabilities(&self) -> Vec<Capability>;
 
     /// Carries out one attempt.
@@ -36,10 +38,16 @@ pub trait Executor: Send + Sync + 'static {
     /// **Cancellation**: dropped half-way, it leaves nothing running.
     ///
     /// **Errors**: none; what went wrong is the outcome. A panic becomes a failed attempt with its message.
+    ///
+    /// **Conformance**: `a_success_has_its_output`, `a_failure_says_what_went_wrong`,
+    /// `attempts_do_not_wait_for_each_other`, `many_attempts_at_once_all_end`, `a_cancelled_attempt_ends_soon`,
+    /// `an_attempt_whose_time_is_up_ends`, `a_dropped_attempt_leaves_nothing`.
     async fn execute(&self, cx: TaskContext) -> Outcome;
 
     /// How long after its deadline an attempt may take to end in order, before its future is dropped. Default: not at
     /// all, which is right where dropping is enough.
+    ///
+    /// **Conformance**: `an_attempt_whose_time_is_up_ends`.
     fn end_grace(&self, _job: &Job) -> Duration {
         Duration::ZERO
     }

@@ -29,8 +29,7 @@ use crate::time::Timestamp;
 pub trait Scheduler: Send + Sync + 'static {
     /// Creates and changes jobs.
     ///
-    /// # Errors
-    /// `InvalidInput` names the field; then none of the batch was written.
+    /// **Errors**: `InvalidInput` names the field; then none of the batch was written.
     async fn put_jobs(&self, jobs: Vec<PutJobRequest>) -> Result<Vec<PutJobOutcome>>;
 
     /// Jobs by id, in order; `None` for those that don't exist.
@@ -47,9 +46,8 @@ pub trait Scheduler: Send + Sync + 'static {
 
     /// Makes tasks of jobs, now or later, whatever their schedules say.
     ///
-    /// # Errors
-    /// `NotFound` names a job that doesn't exist; then no task was made. After `Indeterminate`, the same triggers can be
-    /// sent again if they carry task ids.
+    /// **Errors**: `NotFound` names a job that doesn't exist; then no task was made. After `Indeterminate`, the same
+    /// triggers can be sent again if they carry task ids.
     async fn trigger(&self, triggers: Vec<Trigger>) -> Result<Vec<Triggered>>;
 
     /// Cancels tasks: waiting ones at once, running ones by request, which is enforced after their cancel grace.
@@ -94,8 +92,7 @@ pub trait Scheduler: Send + Sync + 'static {
 
     /// The next fire times of a schedule, with the reason of each shift.
     ///
-    /// # Errors
-    /// `NotFound` if it is a job's and there is no such job.
+    /// **Errors**: `NotFound` if it is a job's and there is no such job.
     async fn preview(&self, preview: Preview) -> Result<Vec<PreviewEntry>>;
 
     /// How the system stands.

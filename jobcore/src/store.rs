@@ -28,6 +28,7 @@
 //! - **Pure rules.** Where a decision needs what only the transaction can see (gates, recovery, settling), the rule is
 //!   a pure function of [`engine`](crate::engine), which stores call or match; `jobcore-testkit` compares every store
 //!   with the in-memory one.
+//! - **Conformance.** Each method names the cases of `jobcore-testkit` that check it; a test keeps the names true.
 
 mod history;
 mod jobs;

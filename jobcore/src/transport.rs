@@ -48,6 +48,8 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// **Contract**: two executors with one inbox get more messages than are theirs, but carry out only their own. The
     /// default is right where the executor's end can be reached at once under the place that its join came from.
+    ///
+    /// **Conformance**: `an_answer_reaches_who_asked`.
     async fn inbox(&self, join: &JoinMessage, taken: &[Json]) -> Result<Json> {
         let _ = taken;
         Ok(join.reply_to.clone())
@@ -56,15 +58,23 @@ pub trait Transport: Send + Sync + 'static {
     /// Answers a join.
     ///
     /// **Errors**: after any error the executor asks again.
+    ///
+    /// **Conformance**: `an_answer_reaches_who_asked`.
     async fn welcome(&self, join: &JoinMessage, answer: Joined) -> Result<()>;
 
     /// Sends tasks to one executor incarnation's inbox, in order. Returns when they are on their way for good (for a
     /// broker: acknowledged).
     ///
     /// **Errors**: after any error the messages may or may not arrive; the lease's `start_before` settles it.
+    ///
+    /// **Conformance**: `tasks_arrive_whole_and_in_order`, `an_executor_gets_only_its_own`,
+    /// `messages_for_another_incarnation_are_dropped`, `another_executors_messages_are_dropped`.
     async fn dispatch(&self, to: &Address, tasks: Vec<TaskMessage>) -> Result<()>;
 
     /// Sends control messages, which never queue behind tasks. What is lost is made good by the next heartbeat.
+    ///
+    /// **Conformance**: `an_executor_gets_only_its_own`, `messages_for_another_incarnation_are_dropped`,
+    /// `a_dropped_wait_loses_no_task`, `control_does_not_wait_behind_tasks`, `control_messages_arrive_whole`.
     async fn control(&self, to: &Address, messages: Vec<ControlMessage>) -> Result<()>;
 
     /// The next reports; waits until there are some.
@@ -74,6 +84,10 @@ pub trait Transport: Send + Sync + 'static {
     /// come in the order sent unless they are repeated.
     ///
     /// **Concurrency**: several batches may be open at once; how many is bounded, and beyond it this waits.
+    ///
+    /// **Conformance**: `reports_arrive_whole`, `a_report_without_a_lease_arrives`,
+    /// `reports_of_one_executor_come_in_order`, `an_open_batch_comes_again_when_its_reader_is_gone`,
+    /// `schedulers_share_the_reports_and_none_is_lost`, `a_dropped_wait_loses_no_report`.
     async fn reports(&self) -> Result<Batch<Report>>;
 
     /// The next joins and signs of life. Waits until there are some, but at most `wait`.
@@ -83,12 +97,22 @@ pub trait Transport: Send + Sync + 'static {
     /// handed out: only then may a scheduler take an executor's silence for its own.
     ///
     /// **Errors**: `Unavailable` when it can't know whether there are any.
+    ///
+    /// **Conformance**: `a_join_reaches_every_scheduler`, `beats_reach_every_scheduler`,
+    /// `a_leave_reaches_every_scheduler`, `a_quiet_lane_says_that_it_was_read_to_its_end`,
+    /// `a_dropped_wait_loses_no_heartbeat`.
     async fn heartbeats(&self, wait: Duration) -> Result<Heartbeats>;
 
     /// The next log chunks; waits until there are some. Handed out and acknowledged like [reports](Self::reports).
+    ///
+    /// **Conformance**: `a_dropped_wait_loses_no_report`, `log_chunks_arrive_whole_and_in_order`,
+    /// `open_log_batches_come_again_when_their_reader_is_gone`.
     async fn logs(&self) -> Result<Batch<LogChunk>>;
 
     /// Acknowledges a batch of reports or logs: it need not come again. In any order; an unknown batch is ignored.
+    ///
+    /// **Conformance**: `an_acknowledged_batch_does_not_come_again`, `batches_are_acknowledged_in_any_order`,
+    /// `schedulers_share_the_reports_and_none_is_lost`, `open_log_batches_come_again_when_their_reader_is_gone`.
     async fn acknowledge(&self, batch: BatchId) -> Result<()>;
 }
 
@@ -102,29 +126,48 @@ pub trait ExecutorTransport: Send + Sync + 'static {
     ///
     /// **Contract**: the answer has the join's nonce, but may be late: to an earlier join of the same process. The
     /// caller sets a limit to the wait, and asks again.
+    ///
+    /// **Conformance**: `a_join_reaches_every_scheduler`, `an_answer_reaches_who_asked`, `an_executor_joins_again`.
     async fn join(&self, join: Join) -> Result<Joined>;
 
     /// From now on receives what is sent to this address. Messages for another incarnation are dropped, also those that
     /// have arrived already.
+    ///
+    /// **Conformance**: `an_executor_joins_again`, `messages_for_another_incarnation_are_dropped`,
+    /// `an_executor_that_joins_again_gets_nothing_old`.
     async fn open(&self, address: &Address) -> Result<()>;
 
     /// The next tasks; waits until there are some, also before [`open`](Self::open).
+    ///
+    /// **Conformance**: `tasks_arrive_whole_and_in_order`, `a_dropped_wait_loses_no_task`.
     async fn tasks(&self) -> Result<Vec<TaskMessage>>;
 
     /// The next control messages; waits until there are some, also before [`open`](Self::open).
+    ///
+    /// **Conformance**: `an_executor_gets_only_its_own`, `messages_for_another_incarnation_are_dropped`,
+    /// `a_dropped_wait_loses_no_task`, `control_does_not_wait_behind_tasks`, `control_messages_arrive_whole`.
     async fn control(&self) -> Result<Vec<ControlMessage>>;
 
     /// Sends reports. Returns when they are on their way for good.
     ///
     /// **Errors**: after any error they may or may not arrive; sending them again is harmless.
+    ///
+    /// **Conformance**: `reports_arrive_whole`, `a_report_without_a_lease_arrives`,
+    /// `reports_of_one_executor_come_in_order`.
     async fn report(&self, reports: Vec<Report>) -> Result<()>;
 
     /// Sends a sign of life.
+    ///
+    /// **Conformance**: `beats_reach_every_scheduler`, `beats_do_not_wait_behind_reports_and_logs`.
     async fn beat(&self, beat: Beat) -> Result<()>;
 
     /// Says that this incarnation goes, having handed everything back.
+    ///
+    /// **Conformance**: `a_leave_reaches_every_scheduler`.
     async fn leave(&self, holder: &Holder) -> Result<()>;
 
     /// Sends log chunks. Returns when they are on their way for good; sending them again is harmless.
+    ///
+    /// **Conformance**: `log_chunks_arrive_whole_and_in_order`.
     async fn log(&self, chunks: Vec<LogChunk>) -> Result<()>;
 }

@@ -159,31 +159,31 @@ macro_rules! __coordinator_cases {
                 "A group has no members of another.";
             an_id_is_taken_once [join]
                 "A second member with the same id is refused until the first is gone.";
-            a_lost_session_loses_its_members [join, members]
+            a_lost_session_loses_its_members [join, members, held]
                 "A lost session ends its memberships, and their holders are told.";
         }
         election {
-            one_leads_at_a_time [campaign]
+            one_leads_at_a_time [campaign, held]
                 "While one leads, nobody else does.";
-            the_next_leads_when_the_leader_goes [campaign]
+            the_next_leads_when_the_leader_goes [campaign, token]
                 "When a leader gives up, a candidate leads under a higher epoch.";
             a_candidate_that_gave_up_never_leads [campaign]
                 "A dropped candidacy doesn't stand in the way of others.";
             elections_are_apart [campaign]
                 "Another election has its own leader.";
-            a_lost_session_loses_the_leadership [campaign]
+            a_lost_session_loses_the_leadership [campaign, token, held]
                 "A lost session ends its leadership, its holder is told, and the next has a higher epoch.";
         }
         locks {
-            a_lock_excludes [lock]
+            a_lock_excludes [lock, held]
                 "While one holds a lock, another gets none in its time.";
-            a_freed_lock_goes_to_who_waits [lock]
+            a_freed_lock_goes_to_who_waits [lock, token]
                 "A dropped lock goes to who waits, under a higher token.";
             a_wait_that_ended_takes_no_lock [lock]
                 "Who waited in vain doesn't stand in the way of others.";
             locks_are_apart [lock]
                 "Another lock is free.";
-            a_lost_session_loses_its_locks [lock]
+            a_lost_session_loses_its_locks [lock, token, held]
                 "A lost session frees its locks, and their holders are told.";
         }
         configuration {

@@ -117,7 +117,7 @@ macro_rules! __executor_cases {
         ending {
             a_cancelled_attempt_ends_soon [execute]
                 "An attempt that is told to end does so well within the grace, and leaves nothing.";
-            an_attempt_whose_time_is_up_ends [execute]
+            an_attempt_whose_time_is_up_ends [execute, end_grace]
                 "An attempt that takes longer than its timeout is recorded as timed out, and leaves nothing.";
             a_dropped_attempt_leaves_nothing [execute]
                 "When the node dies in the middle of an attempt, nothing of it runs on.";

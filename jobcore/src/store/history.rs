@@ -17,19 +17,33 @@ use crate::time::Timestamp;
 pub trait HistoryStore: Send + Sync + 'static {
     /// Attempts that match the filter, running ones included, newest first: in the reverse of the order in which the
     /// store first recorded them, be it by a start or by a settlement.
+    ///
+    /// **Conformance**: `a_final_task_moves_to_history`, `attempts_are_listed_newest_first`,
+    /// `attempts_are_listed_by_what_they_are`, `the_history_of_a_deleted_job_stays`.
     async fn list_attempts(&self, filter: &AttemptFilter, page: &PageRequest) -> Result<Page<Attempt>>;
 
     /// Final tasks that match the filter, newest first: in the reverse of the order in which they became final.
+    ///
+    /// **Conformance**: `a_final_task_moves_to_history`, `final_tasks_are_listed_newest_first`,
+    /// `final_tasks_are_listed_by_what_they_are`, `the_history_of_a_deleted_job_stays`.
     async fn list_finished(&self, filter: &FinishedFilter, page: &PageRequest) -> Result<Page<Task>>;
 
     /// Decisions about a job (or all), newest first: in the reverse of the order in which they were recorded.
+    ///
+    /// **Conformance**: `decisions_are_listed_newest_first`.
     async fn list_decisions(&self, job_id: Option<&JobId>, page: &PageRequest) -> Result<Page<Decision>>;
 
     /// Appends log chunks. A chunk that is there already (task, attempt, sequence) isn't changed; one of a task that
     /// is neither live nor in history is dropped.
+    ///
+    /// **Conformance**: `logs_are_read_in_order`, `a_log_chunk_is_written_once`, `logs_of_attempts_are_kept_apart`,
+    /// `logs_of_unknown_tasks_are_dropped`, `logs_can_come_after_the_end`.
     async fn append_logs(&self, chunks: Vec<LogChunk>) -> Result<()>;
 
     /// Log chunks of an attempt from `first_sequence` on, by sequence, at most `limit`.
+    ///
+    /// **Conformance**: `logs_are_read_in_order`, `logs_are_read_from_a_sequence_on_up_to_a_limit`,
+    /// `logs_of_attempts_are_kept_apart`.
     async fn read_logs(&self, read: &ReadLogs) -> Result<Vec<LogChunk>>;
 
     /// Changes of jobs and final transitions of tasks after `cursor`, in the order in which the store wrote them.
@@ -39,11 +53,18 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// `None` starts at the present: no changes, only a cursor. Changes of tasks that were purged since may be left out.
     ///
     /// **Errors**: `InvalidInput` for a cursor that this store didn't make.
+    ///
+    /// **Conformance**: `changes_begin_at_the_present`, `changes_of_jobs_are_told`, `final_transitions_are_told`,
+    /// `changes_are_read_on_page_by_page`, `no_concurrent_change_is_missed`, `a_foreign_cursor_is_refused`.
     async fn changes(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Changes>;
 
     /// Deletes history that became final before `before`, oldest first: at most `limit` final tasks with their attempts
     /// and logs, and at most as many each of decisions, ended workflow runs and expired unique keys of tasks that
     /// aren't live.
+    ///
+    /// **Conformance**: `a_purge_deletes_what_became_final_before`, `a_purge_takes_up_to_its_limit`,
+    /// `a_purge_deletes_old_decisions`, `a_purge_deletes_ended_runs`,
+    /// `a_purge_keeps_unique_keys_that_have_not_expired`.
     async fn purge(&self, purge: &Purge) -> Result<Purged>;
 }
 

@@ -29,6 +29,16 @@ pub trait TaskStore: Send + Sync + 'static {
     /// its policy. The new task is [`Task::from_new`]. Whether its job exists is not checked.
     ///
     /// **Errors**: after `Indeterminate`, inserting the same tasks again is safe.
+    ///
+    /// **Conformance**: `an_inserted_task_waits_where_it_should`, `an_id_is_inserted_once`,
+    /// `an_id_in_history_is_not_inserted_again`, `an_id_twice_in_a_batch_is_inserted_once`,
+    /// `an_occurrence_is_inserted_once_whatever_its_id`, `inserts_are_answered_in_order_and_independently`,
+    /// `an_insert_can_be_repeated`, `a_unique_key_names_its_first_task`, `a_unique_key_counts_within_its_scope`,
+    /// `an_expired_unique_key_holds_while_its_task_lives`, `an_expired_unique_key_of_a_final_task_is_free`,
+    /// `one_of_many_concurrent_inserts_of_a_unique_key_wins`, `one_of_many_concurrent_inserts_of_an_id_wins`,
+    /// `a_dropped_insert_is_whole_or_absent`, `the_newest_policy_holds_for_a_gate`, `a_full_batch_is_carried_out`,
+    /// `a_longer_batch_is_refused`, `empty_requests_are_answered_with_nothing`,
+    /// `a_purge_keeps_unique_keys_that_have_not_expired`.
     async fn insert_tasks(&self, tasks: Vec<NewTask>, now: Timestamp) -> Result<Vec<InsertOutcome>>;
 
     /// Moves on what waits: `Scheduled` tasks that are due become `Ready`; tasks behind gates pass, are skipped or
@@ -53,9 +63,25 @@ pub trait TaskStore: Send + Sync + 'static {
     ///   held one gets the request as by [`cancel_tasks`](Self::cancel_tasks) with its job's grace, and is not counted
     ///   among the moved ones.
     /// - A gate lasts as long as a live task names it or its rate's arrival time lies in the future.
+    ///
+    /// **Conformance**: `a_scheduled_task_becomes_ready_when_due`, `a_promotion_moves_up_to_its_limit`,
+    /// `named_gates_alone_are_promoted`, `a_limit_lets_the_lowest_ranks_pass`,
+    /// `a_limit_counts_ready_leased_and_running_tasks`, `the_newest_policy_holds_for_a_gate`,
+    /// `a_task_passes_all_its_gates_or_none`, `a_gated_task_waits_for_its_due_time`,
+    /// `a_repeated_task_comes_back_to_its_gates`, `due_tasks_of_a_deleted_job_are_cancelled`,
+    /// `concurrent_promoters_keep_a_limit`, `promotion_races_with_settlement_within_the_limit`,
+    /// `skip_settles_what_meets_an_earlier_task`, `skip_lets_pass_once_the_earlier_task_is_final`,
+    /// `a_task_that_waits_for_its_retry_still_overlaps`, `queue_one_lets_a_single_task_wait`,
+    /// `queue_all_lets_one_after_the_other_pass`, `cancel_previous_cancels_what_waits`,
+    /// `cancel_previous_asks_what_is_held_and_waits`, `a_rate_spreads_tasks_up_to_a_second_ahead`,
+    /// `what_passed_a_rate_becomes_ready_without_asking_again`, `a_burst_passes_at_once`,
+    /// `a_rate_remembers_what_passed_and_is_gone`, `a_gated_orphan_comes_back_to_its_gates`,
+    /// `a_cancel_names_the_gates_it_opens`, `a_step_reports_however_it_ends`.
     async fn promote(&self, request: PromoteRequest) -> Result<Promoted>;
 
     /// All lanes that have live tasks, in order; may also name lanes that had some lately.
+    ///
+    /// **Conformance**: `lanes_with_live_tasks_are_named`.
     async fn lanes(&self) -> Result<Vec<Lane>>;
 
     /// Takes `Ready` tasks of the given lanes under a new lease, lowest rank first within a lane.
@@ -81,6 +107,22 @@ pub trait TaskStore: Send + Sync + 'static {
     /// `claim_id` (what of it is still held, by `task_id`), also if the holder takes nothing new by now; or claims anew
     /// if there is none or nothing of it is held any more. A holder that isn't alive gets `NotAlive` here too. A
     /// `claim_id` is never used for another request.
+    ///
+    /// **Conformance**: `a_new_incarnation_supersedes_the_old_one_at_once`, `an_enabled_executor_takes_tasks_again`,
+    /// `promotion_races_with_settlement_within_the_limit`, `a_claim_makes_a_lease`, `only_ready_tasks_are_claimed`,
+    /// `a_claim_takes_no_more_than_its_limit`, `the_lowest_rank_goes_first`, `tokens_strictly_increase_per_task`,
+    /// `an_unregistered_holder_claims_nothing`, `a_dead_holder_claims_nothing`,
+    /// `a_missed_lease_alone_is_no_hindrance`, `a_disabled_or_draining_holder_takes_nothing_new`,
+    /// `a_holder_gets_no_more_than_it_may_hold`, `concurrent_claims_on_behalf_keep_what_a_holder_may_hold`,
+    /// `a_task_of_a_deleted_job_is_cancelled_at_its_claim`, `two_claims_never_get_the_same_task`,
+    /// `a_lost_answer_can_be_asked_for`, `a_dead_holder_is_not_told_its_lease`,
+    /// `a_claim_that_never_happened_is_made_by_its_replay`, `a_full_batch_is_carried_out`,
+    /// `empty_requests_are_answered_with_nothing`, `only_the_named_lanes_are_claimed`,
+    /// `a_full_lane_does_not_starve_the_others`, `what_a_lane_leaves_goes_to_the_others_in_order`,
+    /// `a_limit_below_the_number_of_lanes_serves_the_first`, `a_suspect_moves_to_the_quarantine`,
+    /// `a_suspect_is_claimed_alone`, `a_checkpoint_reaches_the_next_attempt`, `a_lease_that_was_not_named_is_told`,
+    /// `a_dispatched_task_is_missed_only_after_its_start_before`, `a_deleted_job_does_not_keep_an_orphan`,
+    /// `a_changed_priority_moves_a_task_in_its_lane`, `a_step_reports_however_it_ends`.
     async fn claim(&self, request: ClaimRequest) -> Result<ClaimOutcome>;
 
     /// Records that attempts began: task `Running`, and a row in the history with status `running`.
@@ -88,6 +130,11 @@ pub trait TaskStore: Send + Sync + 'static {
     /// **Contract**: `Started` again, without another change, if it was recorded before under the same fence. A task
     /// with a request to cancel isn't started (`CancelRequested`); the caller settles it. The fence alone decides, not
     /// whether the holder is alive.
+    ///
+    /// **Conformance**: `a_full_batch_is_carried_out`, `empty_requests_are_answered_with_nothing`,
+    /// `a_started_attempt_is_on_record`, `a_start_can_be_repeated`, `a_task_to_be_cancelled_is_not_started`,
+    /// `a_stale_fence_starts_nothing`, `starts_are_answered_in_order_and_independently`,
+    /// `the_fence_alone_decides_a_start`, `a_recovered_lease_is_fenced`.
     async fn start(&self, starts: Vec<Start>) -> Result<Vec<StartOutcome>>;
 
     /// Keeps executors alive, and with them all their leases.
@@ -96,6 +143,15 @@ pub trait TaskStore: Send + Sync + 'static {
     /// and says why: `Superseded` if there is a newer one, else `Dead` (declared dead, left, or never registered). An
     /// executor that has missed its lease but was not yet declared dead lives on. Leases named in `closed` may be
     /// forgotten once nothing under them is held; until then they count as not named.
+    ///
+    /// **Conformance**: `a_repeated_join_changes_nothing`, `a_new_incarnation_supersedes_the_old_one_at_once`,
+    /// `empty_requests_are_answered_with_nothing`, `a_heartbeat_keeps_an_executor_alive`,
+    /// `a_missed_lease_is_forgiven_until_the_executor_is_dead`, `a_dead_executor_learns_that_it_is_dead`,
+    /// `an_executor_that_left_or_never_joined_is_dead`, `heartbeats_are_answered_in_order_and_independently`,
+    /// `a_heartbeat_tells_what_people_ordered`, `a_heartbeat_tells_what_is_to_be_cancelled`,
+    /// `a_lease_that_was_not_named_is_told`, `a_dispatched_task_is_missed_only_after_its_start_before`,
+    /// `a_task_that_is_no_longer_held_is_told`, `a_closed_lease_changes_nothing_that_is_held`,
+    /// `reported_resources_are_kept`.
     async fn heartbeat(&self, heartbeats: Vec<Heartbeat>) -> Result<Vec<HeartbeatOutcome>>;
 
     /// Records how attempts ended, and what becomes of their tasks, as
@@ -114,10 +170,27 @@ pub trait TaskStore: Send + Sync + 'static {
     /// the attempt that its last lease was for, if it began, and none if the task ended while it waited.
     ///
     /// **Errors**: `InvalidInput` if a wish for a final state names one that isn't.
+    ///
+    /// **Conformance**: `a_repeated_task_comes_back_to_its_gates`,
+    /// `promotion_races_with_settlement_within_the_limit`, `a_full_batch_is_carried_out`,
+    /// `empty_requests_are_answered_with_nothing`, `a_checkpoint_reaches_the_next_attempt`,
+    /// `a_final_task_moves_to_history`, `every_final_state_is_kept`,
+    /// `a_wish_for_a_state_that_is_not_final_is_refused`, `start_and_end_can_be_written_together`,
+    /// `a_retry_waits_and_counts_as_a_failure`, `a_retry_that_is_due_is_ready_at_once`, `a_snooze_is_no_failure`,
+    /// `an_attempt_that_never_began_does_not_count`, `a_recorded_start_given_back_is_released`,
+    /// `a_settlement_can_bring_a_checkpoint`, `a_repetition_does_not_survive_a_cancel`,
+    /// `a_success_counts_before_a_cancel`, `a_settlement_counts_once`, `a_settlement_twice_in_a_batch_counts_once`,
+    /// `giving_back_twice_is_fenced`, `a_stale_fence_settles_nothing`, `final_is_final`,
+    /// `settlements_are_answered_in_order_and_independently`, `a_settlement_names_the_gates_it_opens`,
+    /// `one_of_many_concurrent_settlements_counts`, `concurrent_settlements_of_one_lease_all_count`,
+    /// `a_recovered_lease_is_fenced`, `a_settled_step_reports_to_its_run`, `concurrent_settlements_all_report`.
     async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<Vec<SettleOutcome>>;
 
     /// Saves checkpoints and progress of attempts, whether their start was recorded or not. A stale fence changes
     /// nothing (`Fenced`).
+    ///
+    /// **Conformance**: `empty_requests_are_answered_with_nothing`, `progress_and_checkpoint_are_saved`,
+    /// `a_checkpoint_reaches_the_next_attempt`, `a_stale_fence_saves_nothing`, `a_recovered_lease_is_fenced`.
     async fn save(&self, updates: Vec<SaveProgress>) -> Result<Vec<SaveOutcome>>;
 
     /// Declares executors dead whose lease has expired by the store's clock: conditional on their incarnation and
@@ -126,6 +199,12 @@ pub trait TaskStore: Send + Sync + 'static {
     /// **Contract**: a lease has expired once its duration plus `grace` has passed since the executor's last heartbeat.
     /// At most `limit` executors, by `executor_id`; those in `spare` are left. Answers with those that it declared
     /// dead; they are `Offline`.
+    ///
+    /// **Conformance**: `a_dead_holder_claims_nothing`, `a_heartbeat_keeps_an_executor_alive`,
+    /// `a_dead_executor_learns_that_it_is_dead`, `a_silent_executor_is_declared_dead_once`,
+    /// `a_lease_holds_until_its_end`, `spared_executors_live_on`, `a_grace_lengthens_every_lease`,
+    /// `at_most_a_limit_is_declared_dead`, `who_left_or_was_superseded_is_not_declared_dead`,
+    /// `disabled_and_draining_executors_can_die`, `each_death_is_told_to_one_of_many`.
     async fn expire_executors(&self, request: ExpireExecutors) -> Result<Vec<Holder>>;
 
     /// Takes tasks back from leases whose holder is dead, superseded, gone or offline, as
@@ -139,36 +218,68 @@ pub trait TaskStore: Send + Sync + 'static {
     /// time, one past its deadline `Cancelled` now; one whose start was not recorded leaves no trace, and its number is
     /// used again. What becomes final here has no holder in history, so that a later settlement by the old one is
     /// `Fenced`.
+    ///
+    /// **Conformance**: `a_suspect_moves_to_the_quarantine`, `a_closed_lease_changes_nothing_that_is_held`,
+    /// `a_leased_orphan_waits_again`, `a_started_orphan_loses_its_attempt`,
+    /// `what_the_dead_superseded_and_gone_hold_is_recovered`, `what_the_living_hold_is_left`,
+    /// `a_recovered_lease_is_fenced`, `a_started_orphan_at_most_once_fails`,
+    /// `an_orphan_to_be_cancelled_is_cancelled`, `a_passed_cancel_deadline_is_enforced`,
+    /// `a_gated_orphan_comes_back_to_its_gates`, `recovery_takes_up_to_its_limit`,
+    /// `a_deleted_job_does_not_keep_an_orphan`, `a_task_that_kills_its_nodes_is_poison`,
+    /// `a_suspect_that_never_starts_is_no_poison`, `each_orphan_is_recovered_once`, `a_step_reports_however_it_ends`.
     async fn recover(&self, request: RecoverRequest) -> Result<Recovered>;
 
     /// Changes waiting tasks: their priority or due time.
     ///
     /// **Contract**: the rank follows both. A `Blocked` task stays so; another becomes `Scheduled` or `Ready` as its
     /// due time says.
+    ///
+    /// **Conformance**: `a_changed_priority_moves_a_task_in_its_lane`,
+    /// `a_changed_due_time_moves_a_task_between_states`, `held_and_final_tasks_are_not_changed`.
     async fn change_tasks(&self, changes: Vec<ChangeTask>, now: Timestamp) -> Result<Vec<ChangeOutcome>>;
 
     /// Asks to cancel tasks: waiting ones become `Cancelled` at once, held ones get the request.
     ///
     /// **Contract**: handles the first `limit` of the named tasks, in order, or of the job's tasks by `task_id`. The
     /// grace of a job that is gone is 30 s. A second request can only bring the deadline forward; the first reason stays.
+    ///
+    /// **Conformance**: `a_task_to_be_cancelled_is_not_started`, `a_heartbeat_tells_what_is_to_be_cancelled`,
+    /// `a_repetition_does_not_survive_a_cancel`, `a_success_counts_before_a_cancel`, `final_is_final`,
+    /// `an_orphan_to_be_cancelled_is_cancelled`, `a_passed_cancel_deadline_is_enforced`,
+    /// `waiting_tasks_are_cancelled_at_once`, `held_tasks_get_the_request`, `a_second_request_can_only_hasten`,
+    /// `the_grace_of_a_deleted_job_is_thirty_seconds`, `final_and_unknown_tasks_are_not_live`,
+    /// `a_task_named_twice_is_cancelled_once`, `a_cancel_takes_up_to_its_limit`, `a_cancel_names_the_gates_it_opens`,
+    /// `a_step_reports_however_it_ends`.
     async fn cancel_tasks(&self, request: CancelTasks) -> Result<Cancelled>;
 
     /// The tasks with these ids, in order, live or from history; `None` for those that don't exist.
+    ///
+    /// **Conformance**: `an_inserted_task_waits_where_it_should`, `a_full_batch_is_carried_out`,
+    /// `a_final_task_moves_to_history`, `tasks_are_got_in_the_order_of_the_request`.
     async fn get_tasks(&self, task_ids: &[TaskId]) -> Result<Vec<Option<Task>>>;
 
     /// Live tasks that match the filter, by `task_id`.
+    ///
+    /// **Conformance**: `live_tasks_are_listed_by_id_page_by_page`, `live_tasks_are_listed_by_what_they_are`.
     async fn list_tasks(&self, filter: &TaskFilter, page: &PageRequest) -> Result<Page<Task>>;
 
     /// How many live tasks there are, by lane and state (in this order; none with 0), and since when the oldest waits.
     ///
     /// **Contract**: may be up to a second old, and must not slow claims.
+    ///
+    /// **Conformance**: `live_tasks_are_counted_by_lane_and_state`.
     async fn task_counts(&self) -> Result<Vec<TaskCount>>;
 
     /// Begins a workflow run with its first tasks, unless the id exists. Tasks are inserted as by
     /// [`insert_tasks`](Self::insert_tasks).
+    ///
+    /// **Conformance**: `a_run_begins_with_its_tasks`, `a_run_begins_once`.
     async fn insert_run(&self, run: NewRun) -> Result<InsertRunOutcome>;
 
     /// A workflow run with what its steps reported and nobody has consumed yet.
+    ///
+    /// **Conformance**: `a_run_begins_with_its_tasks`, `a_settled_step_reports_to_its_run`,
+    /// `a_step_reports_however_it_ends`, `concurrent_settlements_all_report`.
     async fn get_run(&self, run_id: &RunId) -> Result<Option<WorkflowRun>>;
 
     /// Applies what the pure engine made of a run: new state, new tasks, and reports consumed, together, if the run's
@@ -176,6 +287,10 @@ pub trait TaskStore: Send + Sync + 'static {
     ///
     /// **Contract**: settling a task with a [`StepRef`](crate::task::StepRef) appends to its run's inbox in the settling
     /// transaction; nothing but this method takes from it.
+    ///
+    /// **Conformance**: `an_advance_is_applied_whole`, `an_advance_without_consumption_leaves_the_inbox`,
+    /// `a_run_ends`, `a_stale_advance_changes_nothing`, `an_advance_of_an_unknown_run_finds_nothing`,
+    /// `one_of_many_concurrent_advances_counts`.
     async fn advance_run(&self, advance: AdvanceRun) -> Result<AdvanceRunOutcome>;
 }
 
