@@ -18,9 +18,9 @@ impl State {
             return ClaimOutcome::NotAlive;
         }
         if request.replay
-            && let Some(lease) = self.replayed(&request)
+            && let Some(outcome) = self.replayed(&request)
         {
-            return ClaimOutcome::Claimed(lease);
+            return outcome;
         }
         if !self.executors[&request.holder.executor_id].status().takes_tasks() {
             return ClaimOutcome::NotTaking;
@@ -38,10 +38,12 @@ impl State {
     }
 
     /// What is still held of the lease that an earlier call with this claim id made.
-    fn replayed(&mut self, request: &ClaimRequest) -> Option<Lease> {
-        let held = self
+    fn replayed(&self, request: &ClaimRequest) -> Option<ClaimOutcome> {
+        let mut held = self
             .held_by(&request.holder)
-            .filter(|live| live.claim_id == Some(request.claim_id));
+            .filter(|live| live.claim_id == Some(request.claim_id))
+            .peekable();
+        held.peek()?;
         let tasks: Vec<ClaimedTask> = held
             .filter_map(|live| {
                 Some(ClaimedTask {
@@ -50,12 +52,16 @@ impl State {
                 })
             })
             .collect();
-        Some(Lease {
-            token: tasks.first()?.task.token,
+        // Of tasks whose job is gone nobody is told, but they stay as they are: they may run.
+        let Some(first) = tasks.first() else {
+            return Some(ClaimOutcome::Nothing);
+        };
+        Some(ClaimOutcome::Claimed(Lease {
+            token: first.task.token,
             claim_id: request.claim_id,
             holder: request.holder.clone(),
             tasks,
-        })
+        }))
     }
 
     fn lease(&mut self, request: ClaimRequest, taken: Vec<TaskId>) -> Lease {

@@ -42,9 +42,9 @@ impl Operation for Claim {
             return Ok(ClaimOutcome::NotAlive);
         }
         if request.replay
-            && let Some(lease) = existing_lease(cx, request).await?
+            && let Some(outcome) = replayed(cx, request).await?
         {
-            return Ok(ClaimOutcome::Claimed(lease));
+            return Ok(outcome);
         }
         if matches!(standing, Standing::NotTaking) {
             return Ok(ClaimOutcome::NotTaking);
@@ -62,8 +62,9 @@ impl Operation for Claim {
     }
 }
 
-/// The lease that an earlier call with this claim number got, if it still holds something.
-async fn existing_lease(cx: &mut Cx<'_>, request: &ClaimRequest) -> Result<Option<Lease>> {
+/// What is still held of the lease that an earlier call with this claim number got. Tasks whose job is gone can't be told
+/// of, and may run all the same if the earlier answer arrived: they stay as they are.
+async fn replayed(cx: &mut Cx<'_>, request: &ClaimRequest) -> Result<Option<ClaimOutcome>> {
     let select = "SELECT token, task_ids FROM leases WHERE claim_id = ?1";
     let row = sqlx::query(select)
         .bind(claim_bytes(request.claim_id))
@@ -72,6 +73,9 @@ async fn existing_lease(cx: &mut Cx<'_>, request: &ClaimRequest) -> Result<Optio
     let Some(row) = row else { return Ok(None) };
     let lease = StoredLease::decode(&row)?;
     let held = lease.held(cx).await?;
+    if held.is_empty() {
+        return Ok(None);
+    }
     let jobs = jobs_by_id(cx, held.iter().map(|stored| stored.task.job_id.clone()).collect()).await?;
     let claimed = |stored: StoredTask| {
         let job = Arc::clone(jobs.get(&stored.task.job_id)?);
@@ -81,13 +85,15 @@ async fn existing_lease(cx: &mut Cx<'_>, request: &ClaimRequest) -> Result<Optio
         })
     };
     let tasks: Vec<ClaimedTask> = held.into_iter().filter_map(claimed).collect();
-    let (token, claim_id) = (lease.token, request.claim_id);
-    Ok((!tasks.is_empty()).then(|| Lease {
-        token,
-        claim_id,
+    if tasks.is_empty() {
+        return Ok(Some(ClaimOutcome::Nothing));
+    }
+    Ok(Some(ClaimOutcome::Claimed(Lease {
+        token: lease.token,
+        claim_id: request.claim_id,
         holder: request.holder.clone(),
         tasks,
-    }))
+    })))
 }
 
 /// How many tasks the holder may get.

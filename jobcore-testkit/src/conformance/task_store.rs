@@ -135,6 +135,8 @@ macro_rules! __task_store_cases {
                 "A replay answers with what of the lease is still held, by id, and takes nothing more.";
             a_dead_holder_is_not_told_its_lease [claim]
                 "A replay for a holder that was superseded or declared dead answers `NotAlive`.";
+            a_replay_leaves_what_is_held_of_a_deleted_job [claim]
+                "A replay neither names nor settles what is held of a deleted job, and takes nothing in its place.";
             a_claim_that_never_happened_is_made_by_its_replay [claim]
                 "A replay without a lease, or with nothing of it held any more, claims anew.";
             a_full_batch_is_carried_out [insert_tasks, claim, start, settle, get_tasks]

@@ -105,8 +105,9 @@ pub trait TaskStore: Send + Sync + 'static {
     ///
     /// **Errors**: after `Indeterminate`, the same request with `replay` answers with the lease that exists for its
     /// `claim_id` (what of it is still held, by `task_id`), also if the holder takes nothing new by now; or claims anew
-    /// if there is none or nothing of it is held any more. A holder that isn't alive gets `NotAlive` here too. A
-    /// `claim_id` is never used for another request.
+    /// if there is none or nothing of it is held any more. What is held and whose job is gone is left out, and left as it
+    /// is, since it may run: `Nothing` if that is all. A holder that isn't alive gets `NotAlive` here too. A `claim_id`
+    /// is never used for another request.
     ///
     /// **Conformance**: `a_new_incarnation_supersedes_the_old_one_at_once`, `an_enabled_executor_takes_tasks_again`,
     /// `promotion_races_with_settlement_within_the_limit`, `a_claim_makes_a_lease`, `only_ready_tasks_are_claimed`,
@@ -116,6 +117,7 @@ pub trait TaskStore: Send + Sync + 'static {
     /// `a_holder_gets_no_more_than_it_may_hold`, `concurrent_claims_on_behalf_keep_what_a_holder_may_hold`,
     /// `a_task_of_a_deleted_job_is_cancelled_at_its_claim`, `two_claims_never_get_the_same_task`,
     /// `a_lost_answer_can_be_asked_for`, `a_dead_holder_is_not_told_its_lease`,
+    /// `a_replay_leaves_what_is_held_of_a_deleted_job`,
     /// `a_claim_that_never_happened_is_made_by_its_replay`, `a_full_batch_is_carried_out`,
     /// `empty_requests_are_answered_with_nothing`, `only_the_named_lanes_are_claimed`,
     /// `a_full_lane_does_not_starve_the_others`, `what_a_lane_leaves_goes_to_the_others_in_order`,

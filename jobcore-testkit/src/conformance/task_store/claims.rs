@@ -10,7 +10,7 @@ use jobcore::store::{ClaimOutcome, ClaimRequest, SetExecutorStatus};
 use jobcore::task::{NewTask, TaskState};
 
 use super::promotions::{delete_job, insert_gated, limit};
-use crate::conformance::fixture::{Fixture, LEASE, executor_id, fences, ids_of, task_id};
+use crate::conformance::fixture::{Fixture, LEASE, definition, executor_id, fences, ids_of, job_id, task_id};
 
 pub(super) async fn claim(f: &Fixture, request: ClaimRequest) -> ClaimOutcome {
     f.store.claim(request).await.expect("claim")
@@ -299,6 +299,35 @@ pub(super) async fn a_dead_holder_is_not_told_its_lease(f: &Fixture) {
         };
         assert_eq!(claim(f, replay).await, ClaimOutcome::NotAlive);
     }
+}
+
+pub(super) async fn a_replay_leaves_what_is_held_of_a_deleted_job(f: &Fixture) {
+    f.job().await;
+    f.put("kept", definition("greet")).await;
+    let of_kept = |id: &str| NewTask {
+        job_id: job_id("kept"),
+        ..f.task(id)
+    };
+    let node = f.node("n").await;
+    f.insert_some(&["a", "b"]).await;
+    f.insert(vec![of_kept("c")]).await;
+    let request = f.claim_request(&node, 3);
+    let lease = f.claim_with(request.clone()).await;
+    let fences = fences(&lease);
+    f.start_one(&fences[0]).await;
+    delete_job(f).await;
+    let replay = ClaimRequest {
+        replay: true,
+        ..request
+    };
+    assert_eq!(ids_of(&f.claim_with(replay.clone()).await), ["c"]);
+    f.succeed(&fences[2]).await;
+    f.insert(vec![of_kept("d")]).await;
+    assert_eq!(claim(f, replay).await, ClaimOutcome::Nothing, "a and b are held");
+    assert_eq!(f.state("d").await, TaskState::Ready);
+    assert_eq!(f.state("b").await, TaskState::Leased);
+    f.succeed(&fences[0]).await;
+    assert_eq!(f.state("a").await, TaskState::Succeeded, "it ran meanwhile");
 }
 
 pub(super) async fn a_claim_that_never_happened_is_made_by_its_replay(f: &Fixture) {

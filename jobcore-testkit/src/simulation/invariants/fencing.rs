@@ -70,13 +70,7 @@ impl Fencing {
                 self.settled.insert(fence.clone());
             }
             SettleOutcome::AlreadySettled => {
-                // An attempt that outlived its request to cancel was recorded for its holder.
-                let task = step.after(&fence.task_id);
-                let by_force = task.is_some_and(|task| task.state == TaskState::Cancelled);
-                ensure!(
-                    again || by_force,
-                    "said to be settled already, and never was: {fence:?}"
-                );
+                ensure!(again, "said to be settled already, and never was: {fence:?}");
                 unchanged(step, fence, "repeated settlement")?;
             }
             SettleOutcome::Fenced => {

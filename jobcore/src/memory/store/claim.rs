@@ -25,9 +25,9 @@ impl State {
             return ClaimOutcome::NotAlive;
         };
         if request.replay
-            && let Some(lease) = self.replay(&request)
+            && let Some(outcome) = self.replay(&request)
         {
-            return ClaimOutcome::Claimed(lease);
+            return outcome;
         }
         if !status.takes_tasks() {
             return ClaimOutcome::NotTaking;
@@ -40,27 +40,31 @@ impl State {
         ClaimOutcome::Claimed(self.lease(request, taken))
     }
 
-    /// The lease that an earlier call with the same claim id made, if something of it is still held.
-    fn replay(&mut self, request: &ClaimRequest) -> Option<Lease> {
+    /// What is still held of the lease that an earlier call with the same claim id made. Tasks whose job is gone can't be
+    /// told of, and may run all the same if the earlier answer arrived: they stay as they are.
+    fn replay(&self, request: &ClaimRequest) -> Option<ClaimOutcome> {
         let token = self.leases.of_claim(request.claim_id)?;
         let lease = self.leases.get(token)?;
         if lease.holder != request.holder {
             return None;
         }
-        let mut tasks = Vec::with_capacity(lease.held);
-        for slot in self.held_under(token) {
-            let task = self.tasks.task(slot).clone();
-            match self.job_of(slot).cloned() {
-                Some(job) => tasks.push(ClaimedTask { task, job }),
-                None => self.finish_deleted(slot, request.now),
-            }
+        let held = self.held_under(token);
+        let claimed = |slot: &Slot| {
+            let job = self.job_of(*slot)?.clone();
+            let task = self.tasks.task(*slot).clone();
+            Some(ClaimedTask { task, job })
+        };
+        let tasks: Vec<ClaimedTask> = held.iter().filter_map(claimed).collect();
+        match (held.is_empty(), tasks.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(ClaimOutcome::Nothing),
+            (false, false) => Some(ClaimOutcome::Claimed(Lease {
+                token,
+                claim_id: request.claim_id,
+                holder: request.holder.clone(),
+                tasks,
+            })),
         }
-        (!tasks.is_empty()).then(|| Lease {
-            token,
-            claim_id: request.claim_id,
-            holder: request.holder.clone(),
-            tasks,
-        })
     }
 
     /// The tasks that are still held under a lease, by id.
@@ -179,11 +183,6 @@ impl State {
             holder,
             tasks,
         }
-    }
-
-    fn finish_deleted(&mut self, slot: Slot, now: Timestamp) {
-        self.detach(slot);
-        self.finish(slot, deleted(now));
     }
 }
 
