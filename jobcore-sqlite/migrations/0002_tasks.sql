@@ -50,24 +50,48 @@ CREATE TABLE leases (
 );
 CREATE INDEX leases_holder ON leases (executor_id, incarnation);
 
--- Gates, and the tasks behind them. `passed` and `blocked` repeat what the task's row says, so that one range of one
--- index answers what a gate asks.
+-- Gates, and the tasks behind them. `queue` names all gates of the task, so that what waits is in queues of tasks that
+-- are alike but for their order. That and what the task's row says is repeated here, so that ranges of indexes answer
+-- what gates ask: which queues wait there, and which are the first of each.
 CREATE TABLE gates (
     gate_key     TEXT NOT NULL PRIMARY KEY,
     policy       TEXT NOT NULL,  -- JSON
     arrival_time INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE gate_tasks (
-    gate_key TEXT        NOT NULL,
-    task_id  VARCHAR(64) NOT NULL,
-    blocked  INTEGER     NOT NULL,
-    passed   INTEGER     NOT NULL,
-    rank     INTEGER     NOT NULL,
-    due_time INTEGER     NOT NULL,
+    gate_key    TEXT        NOT NULL,
+    task_id     VARCHAR(64) NOT NULL,
+    queue       TEXT        NOT NULL,  -- JSON
+    job_id      VARCHAR(64) NOT NULL,
+    blocked     INTEGER     NOT NULL,  -- 0 no, 1 in its queue, 2 until it is found to be due
+    passed      INTEGER     NOT NULL,
+    rank        INTEGER     NOT NULL,
+    due_time    INTEGER     NOT NULL,
+    create_time INTEGER     NOT NULL,
     PRIMARY KEY (gate_key, task_id)
 ) WITHOUT ROWID;
-CREATE INDEX gate_tasks_order ON gate_tasks (blocked, gate_key, passed, rank, due_time);
-CREATE INDEX gate_tasks_due ON gate_tasks (due_time) WHERE blocked = 1;
+CREATE INDEX gate_tasks_by_rank ON gate_tasks (gate_key, queue, passed, rank, create_time, task_id, due_time)
+    WHERE blocked = 1;
+CREATE INDEX gate_tasks_by_time ON gate_tasks (gate_key, queue, passed, due_time, create_time, task_id)
+    WHERE blocked = 1;
+CREATE INDEX gate_tasks_due ON gate_tasks (due_time) WHERE blocked = 2;
+CREATE INDEX gate_tasks_passed ON gate_tasks (gate_key, blocked) WHERE passed = 1;
+CREATE INDEX gate_tasks_job ON gate_tasks (job_id, blocked, task_id);
+
+-- Jobs that tasks behind gates name and that don't exist (any more).
+CREATE TABLE gone_jobs (
+    job_id VARCHAR(64) NOT NULL PRIMARY KEY
+) WITHOUT ROWID;
+CREATE TRIGGER job_gone AFTER DELETE ON jobs
+WHEN EXISTS (SELECT 1 FROM gate_tasks WHERE job_id = old.job_id)
+BEGIN
+    INSERT OR IGNORE INTO gone_jobs (job_id) VALUES (old.job_id);
+END;
+CREATE TRIGGER job_back AFTER INSERT ON jobs
+WHEN EXISTS (SELECT 1 FROM gone_jobs WHERE job_id = new.job_id)
+BEGIN
+    DELETE FROM gone_jobs WHERE job_id = new.job_id;
+END;
 
 CREATE TABLE unique_keys (
     scope       TEXT        NOT NULL,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jobcore::Timestamp;
+use jobcore::gate::GateKey;
 use jobcore::id::JobId;
 use jobcore::job::Job;
 use jobcore::lane::Lane;
@@ -23,6 +24,8 @@ pub(crate) struct Caches {
     lanes: HashMap<i64, Lane>,
     /// With when it was last noted that the lane is in use; long ago for those that were only read.
     lane_ids: HashMap<Lane, (i64, Timestamp)>,
+    /// After which gate the next sweep goes on, if the one before didn't come to the end.
+    pub(crate) swept_to: Option<GateKey>,
 }
 
 impl Caches {

@@ -7,6 +7,7 @@ mod columns;
 pub(crate) mod decisions;
 pub(crate) mod executors;
 pub(crate) mod fire;
+mod gate_view;
 mod gates;
 pub(crate) mod heartbeat;
 pub(crate) mod history;

@@ -16,6 +16,6 @@ async fn fresh() -> StoreUnderTest {
 
 #[tokio::test]
 async fn random_operations() {
-    let compared = compare::run(0..5, 150, fresh).await;
+    let compared = compare::run(0..10, 150, fresh).await;
     compared.unwrap_or_else(|difference| panic!("{difference}"));
 }

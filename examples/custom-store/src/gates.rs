@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jobcore::Timestamp;
-use jobcore::engine::gate::{Candidate, GateState, Occupant, SKIPPED, SUPERSEDED, Step, plan};
+use jobcore::engine::gate::{Candidate, GateState, Occupant, SKIPPED, SUPERSEDED, Step, counts, plan};
 use jobcore::engine::settle::JOB_DELETED;
 use jobcore::gate::GateKey;
 use jobcore::id::TaskId;
@@ -85,31 +85,16 @@ impl State {
             }
         }
         let (keys, waiting) = self.connected(gates, promotion.now);
-        if waiting.is_empty() {
-            return;
-        }
-        if promotion.left == 0 {
-            promotion.promoted.more = true;
-            return;
-        }
         let view: BTreeMap<GateKey, GateState> = keys
             .into_iter()
             .map(|key| (key.clone(), self.view(&key)))
             .collect();
-        let mut candidates: Vec<Candidate> = waiting
+        let candidates = waiting
             .iter()
-            .map(|task_id| candidate(&self.live[task_id].task))
-            .collect();
-        let mut whole = plan(&view, &candidates, promotion.now);
-        let moving = whole.steps.iter().filter(|(_, step)| is_move(step));
-        let moving: Vec<TaskId> = moving.map(|(task_id, _)| task_id.clone()).collect();
-        if moving.len() > promotion.left {
-            // Planned anew for as many as may move, so that no rate counts those who may not.
-            let first: BTreeSet<&TaskId> = moving.iter().take(promotion.left).collect();
-            candidates.retain(|candidate| first.contains(&candidate.task_id));
-            whole = plan(&view, &candidates, promotion.now);
-            promotion.promoted.more = true;
-        }
+            .map(|task_id| Candidate::of(&self.live[task_id].task));
+        let candidates: Vec<Candidate> = candidates.collect();
+        let whole = plan(&view, &candidates, promotion.now, promotion.left);
+        promotion.promoted.more |= whole.more;
         for (key, arrival_time) in whole.arrival_times {
             self.gates.entry(key).or_default().arrival_time = Some(arrival_time);
         }
@@ -140,18 +125,12 @@ impl State {
             .map(|live| &live.task)
             .filter(|task| task.gates.contains(key));
         let behind: Vec<&Task> = behind.collect();
-        let counts =
-            |task: &&&Task| task.state.is_live() || (task.state == TaskState::Scheduled && task.passed);
-        let occupants = behind.iter().filter(|task| task.passed).map(|task| Occupant {
-            task_id: task.task_id.clone(),
-            held: task.state.is_held(),
-            cancelling: task.cancel.is_some(),
-        });
+        let occupants = behind.iter().filter(|task| task.passed);
         GateState {
             policy: row.policy,
             arrival_time: row.arrival_time,
-            live: u32::try_from(behind.iter().filter(counts).count()).unwrap_or(u32::MAX),
-            occupants: occupants.collect(),
+            live: u32::try_from(behind.iter().filter(|task| counts(task)).count()).unwrap_or(u32::MAX),
+            occupants: occupants.map(|task| Occupant::of(task)).collect(),
         }
     }
 
@@ -229,19 +208,4 @@ impl Promotion {
         self.left -= usize::from(may);
         may
     }
-}
-
-fn candidate(task: &Task) -> Candidate {
-    Candidate {
-        task_id: task.task_id.clone(),
-        gates: task.gates.clone(),
-        passed: task.passed,
-        due_time: task.due_time,
-        rank: task.rank,
-        create_time: task.create_time,
-    }
-}
-
-fn is_move(step: &Step) -> bool {
-    matches!(step, Step::Pass { .. } | Step::Skip | Step::Cancel)
 }

@@ -28,26 +28,81 @@ pub(crate) async fn put_gates(cx: &mut Cx<'_>, gates: &[&Gate]) -> Result<()> {
     Ok(())
 }
 
-const MIRROR: &str =
-    "INSERT OR REPLACE INTO gate_tasks (gate_key, task_id, blocked, passed, rank, due_time) VALUES";
-static MIRROR_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(MIRROR, 6, ""));
+const MIRROR: &str = "INSERT OR REPLACE INTO gate_tasks \
+                      (gate_key, task_id, queue, job_id, blocked, passed, rank, due_time, create_time) VALUES";
+static MIRROR_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(MIRROR, 9, ""));
 
 /// Writes what the gates need to know of tasks that were written.
 pub(crate) async fn mirror(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
-    let mut rows: Vec<(&GateKey, &Task)> = Vec::new();
+    let mut rows: Vec<(&GateKey, String, &Task)> = Vec::new();
     for StoredTask { task, .. } in tasks {
-        rows.extend(task.gates.iter().map(|key| (key, task)));
+        rows.extend(task.gates.iter().map(|key| (key, queue_name(&task.gates), task)));
     }
-    let bind = |query: Bound, (key, task): &(&GateKey, &Task)| {
+    let bind = |query: Bound, (key, queue, task): &(&GateKey, String, &Task)| {
         query
             .bind(key.as_str().to_owned())
             .bind(task.task_id.as_str().to_owned())
-            .bind(task.state == TaskState::Blocked)
+            .bind(queue.clone())
+            .bind(task.job_id.as_str().to_owned())
+            .bind(blocked(task))
             .bind(task.passed)
             .bind(task.rank.0)
             .bind(task.due_time.as_micros())
+            .bind(task.create_time.as_micros())
     };
     MIRROR_TASKS.execute(cx.sql, &rows, bind).await
+}
+
+/// A queue as it is stored: a list of keys.
+pub(crate) fn queue_name(gates: &[GateKey]) -> String {
+    json_list(gates.iter().map(GateKey::as_str))
+}
+
+/// Whether the task waits at its gates, as the mirror has it. Most are due when they are made, and needn't
+/// [ripen](ripen).
+fn blocked(task: &Task) -> i64 {
+    match task.state {
+        TaskState::Blocked if task.due_time <= task.create_time => 1,
+        TaskState::Blocked => 2,
+        _ => 0,
+    }
+}
+
+/// How many tasks come to their queues in one call.
+const RIPEN_AT_ONCE: i64 = 10_000;
+
+/// Lets `Blocked` tasks that came due into their queues, so that those that aren't due yet are in nobody's way. Says
+/// whether there are more.
+pub(crate) async fn ripen(cx: &mut Cx<'_>, now: Timestamp) -> Result<bool> {
+    let update = "UPDATE gate_tasks SET blocked = 1 WHERE (gate_key, task_id) IN (SELECT gate_key, task_id \
+                  FROM gate_tasks INDEXED BY gate_tasks_due WHERE blocked = 2 AND due_time <= ?1 \
+                  ORDER BY due_time LIMIT ?2)";
+    let ripe = sqlx::query(update)
+        .bind(now.as_micros())
+        .bind(RIPEN_AT_ONCE)
+        .execute(&mut *cx.sql)
+        .await?
+        .rows_affected();
+    Ok(ripe >= RIPEN_AT_ONCE.unsigned_abs())
+}
+
+/// Notes which of the jobs of new tasks behind gates don't exist.
+pub(crate) async fn note_gone_jobs(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
+    let gated = tasks
+        .iter()
+        .map(|stored| &stored.task)
+        .filter(|task| task.is_gated());
+    let jobs: BTreeSet<&str> = gated.map(|task| task.job_id.as_str()).collect();
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    let insert = "INSERT OR IGNORE INTO gone_jobs (job_id) SELECT value FROM json_each(?1) \
+                  WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE job_id = value)";
+    sqlx::query(insert)
+        .bind(json_list(jobs))
+        .execute(&mut *cx.sql)
+        .await?;
+    Ok(())
 }
 
 /// Takes tasks that became final away from their gates.
@@ -79,7 +134,7 @@ pub(crate) async fn leave_gates(cx: &mut Cx<'_>, tasks: &[&Task], now: Timestamp
     Ok(())
 }
 
-/// Forgets gates that nobody stands at and whose rate is quiet again.
+/// Forgets gates that nobody stands at and whose rate is quiet again, and jobs that are gone with their tasks.
 pub(crate) async fn forget_idle_gates(cx: &mut Cx<'_>, now: Timestamp) -> Result<()> {
     let delete = "DELETE FROM gates WHERE arrival_time <= ?1 \
                   AND NOT EXISTS (SELECT 1 FROM gate_tasks WHERE gate_tasks.gate_key = gates.gate_key)";
@@ -87,6 +142,9 @@ pub(crate) async fn forget_idle_gates(cx: &mut Cx<'_>, now: Timestamp) -> Result
         .bind(now.as_micros())
         .execute(&mut *cx.sql)
         .await?;
+    let delete = "DELETE FROM gone_jobs \
+                  WHERE NOT EXISTS (SELECT 1 FROM gate_tasks WHERE gate_tasks.job_id = gone_jobs.job_id)";
+    sqlx::query(delete).execute(&mut *cx.sql).await?;
     Ok(())
 }
 
@@ -99,7 +157,8 @@ pub(crate) async fn waiting_gates(
     if keys.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let select = "SELECT value FROM json_each(?1) WHERE EXISTS (SELECT 1 FROM gate_tasks \
+    ripen(cx, now).await?;
+    let select = "SELECT value FROM json_each(?1) WHERE EXISTS (SELECT 1 FROM gate_tasks INDEXED BY gate_tasks_by_time \
                   WHERE gate_key = value AND blocked = 1 AND due_time <= ?2)";
     let list = json_list(keys.iter().map(GateKey::as_str));
     let waiting: Vec<String> = sqlx::query_scalar(select)

@@ -9,7 +9,7 @@ use jobcore::store::InsertOutcome;
 use jobcore::task::{NewTask, Task, UniqueKey};
 use sqlx::Row;
 
-use super::gates::put_gates;
+use super::gates::{note_gone_jobs, put_gates};
 use super::lanes::lane_id;
 use super::rows::{RowStatement, json_list};
 use super::stored_task::{StoredTask, insert_tasks};
@@ -96,6 +96,7 @@ pub(crate) async fn insert_new_tasks(
     }
     put_gates(cx, &gates).await?;
     insert_tasks(cx, &rows).await?;
+    note_gone_jobs(cx, &rows).await?;
     insert_keys(cx, &keys).await?;
     Ok(outcomes)
 }

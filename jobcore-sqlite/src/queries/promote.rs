@@ -1,30 +1,27 @@
 //! Promotion: what is due becomes ready, and gates let pass what the pure engine says.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use jobcore::Timestamp;
-use jobcore::engine::gate::{Candidate, GateState, Occupant, Plan, SKIPPED, SUPERSEDED, Step, plan};
+use jobcore::engine::gate::{Candidate, Connected, Plan, Rooms, SKIPPED, SUPERSEDED, Step, plan};
 use jobcore::engine::settle::JOB_DELETED;
-use jobcore::gate::{GateKey, GatePolicy};
+use jobcore::gate::GateKey;
 use jobcore::id::TaskId;
-use jobcore::overlap::OverlapPolicy;
 use jobcore::store::{Decision, DecisionKind, PromoteRequest, Promoted};
 use jobcore::task::{Rank, Task, TaskState};
-use sqlx::Row;
 
 use super::cancel::request_cancel;
-use super::columns::maybe_instant;
 use super::decisions::insert_decisions;
-use super::stored_job::jobs_by_id;
+use super::gate_view::{connected, first_waiting, gone_waiting, view, waited_at};
+use super::gates::ripen;
 use super::stored_task::{StoredTask, replace_tasks};
 use super::task_row::{read_tasks, select_tasks, tasks_by_id};
 use super::transitions::{Transition, write_transitions};
 use crate::connection::{Cx, Operation};
-use crate::error::{Failure, Result};
+use crate::error::Result;
 
-/// How many tasks of one gate are looked at in one call: more than it may move, so that tasks which another gate holds
-/// back don't hide those behind them.
-const MAX_CANDIDATES: i64 = 2_000;
+/// How many gates a sweep looks at in one call, besides those that are connected with them.
+const GATES_AT_ONCE: usize = 1_000;
 
 /// Moves on what waits.
 #[derive(Debug)]
@@ -46,14 +43,14 @@ impl Operation for Promote {
             promoted: Promoted::default(),
             next: None,
         };
-        let gates = match &self.0.gates {
-            Some(gates) => gates.iter().cloned().collect(),
+        promotion.promoted.more = ripen(cx, promotion.now).await?;
+        match &self.0.gates {
+            Some(gates) => promotion.pass_gates(cx, gates.clone()).await?,
             None => {
                 promotion.promote_due(cx).await?;
-                gates_with_waiting(cx).await?
+                promotion.sweep(cx).await?;
             }
-        };
-        promotion.pass_gates(cx, gates).await?;
+        }
         let next = next_waiting(cx, promotion.now).await?;
         promotion.promoted.next_due_time = next.into_iter().chain(promotion.next).min();
         Ok(promotion.promoted)
@@ -113,50 +110,50 @@ impl Promotion {
         Transition::end(stored, state, Some(reason.to_owned()), self.now)
     }
 
+    /// Looks at the gates where something waits: some in each call, one call after the other.
+    async fn sweep(&mut self, cx: &mut Cx<'_>) -> Result<()> {
+        let after = cx.caches.swept_to.clone();
+        let gates = waited_at(cx, after.as_ref(), GATES_AT_ONCE).await?;
+        let last = gates.last().filter(|_| gates.len() == GATES_AT_ONCE).cloned();
+        self.pass_gates(cx, gates).await?;
+        if !self.promoted.more {
+            self.promoted.more = last.is_some();
+            cx.caches.swept_to = last;
+        }
+        Ok(())
+    }
+
     /// Plans what is concerned by `gates`, and carries the plan out.
-    async fn pass_gates(&mut self, cx: &mut Cx<'_>, gates: BTreeSet<GateKey>) -> Result<()> {
-        let (view, waiting) = connected(cx, gates, self.now).await?;
-        let jobs = jobs_by_id(
-            cx,
-            waiting
-                .values()
-                .map(|stored| stored.task.job_id.clone())
-                .collect(),
-        )
-        .await?;
-        let (mut waiting, mut orphaned): (BTreeMap<_, _>, Vec<StoredTask>) = (waiting, Vec::new());
-        waiting.retain(|_, stored| {
-            let has_job = jobs.contains_key(&stored.task.job_id);
-            if !has_job {
-                orphaned.push(stored.clone());
-            }
-            has_job
-        });
-        self.promoted.more |= orphaned.len() > self.left;
-        orphaned.truncate(self.left);
-        self.settle_deleted(cx, orphaned).await?;
-        if waiting.is_empty() {
+    async fn pass_gates(&mut self, cx: &mut Cx<'_>, gates: Vec<GateKey>) -> Result<()> {
+        let connected = connected(cx, gates).await?;
+        if connected.queues().next().is_none() {
             return Ok(());
         }
-        if self.left == 0 {
-            self.promoted.more = true;
-            return Ok(());
-        }
-        let candidates: Vec<Candidate> = waiting.values().map(|stored| candidate(&stored.task)).collect();
-        let mut decided = plan(&view, &candidates, self.now);
-        if decided.steps.iter().filter(|(_, step)| is_move(step)).count() > self.left {
-            self.promoted.more = true;
-            let some = first_moved(&decided, candidates, self.left);
-            decided = plan(&view, &some, self.now);
-        }
-        self.carry_out(cx, decided, waiting).await
+        self.settle_gone(cx, &connected).await?;
+        let view = view(cx, &connected).await?;
+        let rooms = Rooms::new(&view, self.now, self.left);
+        let task_ids = first_waiting(cx, &connected, &rooms, self.now).await?;
+        let waiting = tasks_by_id(cx, &task_ids.iter().collect::<Vec<_>>()).await?;
+        let candidates: Vec<Candidate> = waiting.iter().map(|stored| Candidate::of(&stored.task)).collect();
+        let plan = plan(&view, &candidates, self.now, self.left);
+        self.promoted.more |= plan.more;
+        self.carry_out(cx, plan, by_id(waiting)).await
+    }
+
+    /// Settles what waits in these queues and whose job is gone, so that it is in nobody's way.
+    async fn settle_gone(&mut self, cx: &mut Cx<'_>, connected: &Connected) -> Result<()> {
+        let task_ids = gone_waiting(cx, connected, self.now, self.left).await?;
+        self.promoted.more |= task_ids.len() > self.left;
+        let some: Vec<&TaskId> = task_ids.iter().take(self.left).collect();
+        let gone = tasks_by_id(cx, &some).await?;
+        self.settle_deleted(cx, gone).await
     }
 
     async fn carry_out(
         &mut self,
         cx: &mut Cx<'_>,
         decided: Plan,
-        mut waiting: BTreeMap<TaskId, StoredTask>,
+        mut waiting: HashMap<TaskId, StoredTask>,
     ) -> Result<()> {
         for (key, arrival_time) in &decided.arrival_times {
             sqlx::query("UPDATE gates SET arrival_time = ?2 WHERE gate_key = ?1")
@@ -242,7 +239,7 @@ impl Carried {
 async fn occupants_of(
     cx: &mut Cx<'_>,
     decided: &Plan,
-    waiting: &BTreeMap<TaskId, StoredTask>,
+    waiting: &HashMap<TaskId, StoredTask>,
 ) -> Result<HashMap<TaskId, StoredTask>> {
     let ids: Vec<&TaskId> = decided
         .steps
@@ -253,167 +250,24 @@ async fn occupants_of(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let tasks = tasks_by_id(cx, &ids).await?;
-    Ok(tasks
-        .into_iter()
+    tasks_by_id(cx, &ids).await.map(by_id)
+}
+
+fn by_id(tasks: Vec<StoredTask>) -> HashMap<TaskId, StoredTask> {
+    let tasks = tasks.into_iter();
+    tasks
         .map(|stored| (stored.task.task_id.clone(), stored))
-        .collect())
-}
-
-/// All gates connected with `gates` by tasks that wait behind both, and those tasks.
-async fn connected(
-    cx: &mut Cx<'_>,
-    gates: BTreeSet<GateKey>,
-    now: Timestamp,
-) -> Result<(BTreeMap<GateKey, GateState>, BTreeMap<TaskId, StoredTask>)> {
-    let mut view = BTreeMap::new();
-    let mut waiting = BTreeMap::new();
-    let mut open = gates;
-    while let Some(key) = open.pop_first() {
-        if view.contains_key(&key) {
-            continue;
-        }
-        let Some(state) = gate_state(cx, &key).await? else {
-            continue;
-        };
-        for stored in candidates_of(cx, &key, &state, now).await? {
-            open.extend(
-                stored
-                    .task
-                    .gates
-                    .iter()
-                    .filter(|other| !view.contains_key(*other))
-                    .cloned(),
-            );
-            waiting.insert(stored.task.task_id.clone(), stored);
-        }
-        view.insert(key, state);
-    }
-    Ok((view, waiting))
-}
-
-async fn gate_state(cx: &mut Cx<'_>, key: &GateKey) -> Result<Option<GateState>> {
-    let select = "SELECT policy, arrival_time, \
-                  (SELECT count(*) FROM gate_tasks WHERE gate_key = ?1 AND blocked = 0) FROM gates WHERE gate_key = ?1";
-    let row = sqlx::query(select)
-        .bind(key.as_str().to_owned())
-        .fetch_optional(&mut *cx.sql)
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let policy: GatePolicy = serde_json::from_str(row.try_get(0)?)
-        .map_err(|error| Failure::corrupt(format_args!("policy of gate {key}: {error}")))?;
-    let occupants = match policy.overlap {
-        OverlapPolicy::Allow => Vec::new(),
-        _ => occupants(cx, key).await?,
-    };
-    Ok(Some(GateState {
-        policy,
-        arrival_time: maybe_instant(&row, 1)?,
-        live: row.try_get::<i64, _>(2)?.try_into().unwrap_or(u32::MAX),
-        occupants,
-    }))
-}
-
-async fn occupants(cx: &mut Cx<'_>, key: &GateKey) -> Result<Vec<Occupant>> {
-    let select = "SELECT t.task_id, t.state IN (3, 4), t.cancel_deadline IS NOT NULL FROM gate_tasks g \
-                  JOIN tasks t ON t.task_id = g.task_id WHERE g.blocked IN (0, 1) AND g.gate_key = ?1 AND g.passed = 1";
-    let rows = sqlx::query(select)
-        .bind(key.as_str().to_owned())
-        .fetch_all(&mut *cx.sql)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Occupant {
-                task_id: TaskId::from_stored(row.try_get::<&str, _>(0)?),
-                held: row.try_get(1)?,
-                cancelling: row.try_get(2)?,
-            })
-        })
         .collect()
-}
-
-/// The due tasks behind a gate, without those that it would certainly let wait.
-async fn candidates_of(
-    cx: &mut Cx<'_>,
-    key: &GateKey,
-    state: &GateState,
-    now: Timestamp,
-) -> Result<Vec<StoredTask>> {
-    let by_rank = select_tasks!(
-        "WHERE task_id IN (SELECT task_id FROM gate_tasks WHERE gate_key = ?1 AND blocked = 1 AND due_time <= ?2 \
-         ORDER BY passed DESC, rank LIMIT ?3)"
-    );
-    let by_due_time = select_tasks!(
-        "WHERE task_id IN (SELECT task_id FROM gate_tasks WHERE gate_key = ?1 AND blocked = 1 AND due_time <= ?2 \
-         ORDER BY passed DESC, due_time, rank LIMIT ?3)"
-    );
-    let overlap = state.policy.overlap != OverlapPolicy::Allow;
-    let full = state.policy.max_live.is_some_and(|max| state.live >= max);
-    if full && !overlap {
-        return Ok(Vec::new());
-    }
-    let select = sqlx::query_scalar(if overlap { by_due_time } else { by_rank })
-        .bind(key.as_str().to_owned())
-        .bind(now.as_micros())
-        .bind(MAX_CANDIDATES);
-    read_tasks(cx, select).await
-}
-
-/// The gates where something waits, due or not: from one to the next, so that a long line behind one costs nothing.
-async fn gates_with_waiting(cx: &mut Cx<'_>) -> Result<BTreeSet<GateKey>> {
-    let select = "WITH RECURSIVE w(gate_key) AS ( \
-                  SELECT min(gate_key) FROM gate_tasks WHERE blocked = 1 \
-                  UNION ALL \
-                  SELECT (SELECT min(g.gate_key) FROM gate_tasks g WHERE g.blocked = 1 AND g.gate_key > w.gate_key) \
-                  FROM w WHERE w.gate_key IS NOT NULL) \
-                  SELECT gate_key FROM w WHERE gate_key IS NOT NULL";
-    let keys: Vec<String> = sqlx::query_scalar(select).fetch_all(&mut *cx.sql).await?;
-    Ok(keys.into_iter().map(GateKey::from_stored).collect())
 }
 
 /// The earliest instant later than now at which something that waits comes due.
 async fn next_waiting(cx: &mut Cx<'_>, now: Timestamp) -> Result<Option<Timestamp>> {
     let select = "SELECT min(due_time) FROM ( \
                   SELECT (SELECT min(due_time) FROM tasks WHERE state = 1 AND due_time > ?1) AS due_time UNION ALL \
-                  SELECT (SELECT min(due_time) FROM gate_tasks INDEXED BY gate_tasks_due WHERE blocked = 1 AND due_time > ?1))";
+                  SELECT (SELECT min(due_time) FROM gate_tasks INDEXED BY gate_tasks_due WHERE blocked = 2 AND due_time > ?1))";
     let next: Option<i64> = sqlx::query_scalar(select)
         .bind(now.as_micros())
         .fetch_one(&mut *cx.sql)
         .await?;
     Ok(next.map(Timestamp::from_micros))
-}
-
-fn candidate(task: &Task) -> Candidate {
-    Candidate {
-        task_id: task.task_id.clone(),
-        gates: task.gates.clone(),
-        passed: task.passed,
-        due_time: task.due_time,
-        rank: task.rank,
-        create_time: task.create_time,
-    }
-}
-
-const fn is_move(step: &Step) -> bool {
-    matches!(step, Step::Pass { .. } | Step::Skip | Step::Cancel)
-}
-
-/// The candidates up to the one that moves as the last within the limit.
-fn first_moved(decided: &Plan, candidates: Vec<Candidate>, limit: usize) -> Vec<Candidate> {
-    let mut by_id: HashMap<TaskId, Candidate> = candidates
-        .into_iter()
-        .map(|candidate| (candidate.task_id.clone(), candidate))
-        .collect();
-    let mut moved = 0;
-    let mut some = Vec::new();
-    for (task_id, step) in &decided.steps {
-        if is_move(step) {
-            if moved == limit {
-                break;
-            }
-            moved += 1;
-        }
-        some.extend(by_id.remove(task_id));
-    }
-    some
 }

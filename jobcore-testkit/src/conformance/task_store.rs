@@ -73,6 +73,10 @@ macro_rules! __task_store_cases {
                 "A retry waits blocked, frees its place meanwhile, and passes again when due.";
             due_tasks_of_a_deleted_job_are_cancelled [promote, delete_jobs]
                 "What comes due or waits at a gate and has no job any more is settled as cancelled.";
+            tasks_of_a_deleted_job_behind_a_full_gate_are_cancelled [promote, delete_jobs]
+                "They don't wait until the gate has room.";
+            gates_are_connected_by_what_waits_behind_a_full_one [promote]
+                "What is behind another gate of a task that waits behind a full one is decided with it.";
             concurrent_promoters_keep_a_limit [promote]
                 "However many promoters run at once, no more than the limit pass.";
             promotion_races_with_settlement_within_the_limit [promote, claim, settle]
@@ -91,6 +95,8 @@ macro_rules! __task_store_cases {
                 "All wait, and pass one by one in the order in which they came due.";
             cancel_previous_cancels_what_waits [promote]
                 "Waiting earlier tasks are cancelled with a decision each; the newest passes.";
+            cancel_previous_frees_the_places_of_what_waits [promote]
+                "What is cancelled gives its place back behind all its gates, so that the newest passes at once.";
             cancel_previous_asks_what_is_held_and_waits [promote]
                 "A held earlier task is asked once, with its job's grace; the newest passes when it is final.";
         }

@@ -4,13 +4,20 @@
 //! and carries out the [`Plan`] in the same transaction. As only passing raises what is counted here, and only under
 //! these locks, a limit can't be exceeded however many promoters run.
 
+mod connected;
+mod room;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use self::connected::Connected;
+pub use self::room::{Room, Rooms};
 use crate::gate::{GateKey, GatePolicy, Rate};
 use crate::id::TaskId;
 use crate::overlap::OverlapPolicy;
-use crate::task::Rank;
+use crate::task::{Rank, Task, TaskState};
 use crate::time::Timestamp;
 
 /// How far ahead a rate sets due times: no more, so that a task of higher priority that comes later isn't kept behind
@@ -30,7 +37,8 @@ pub struct GateState {
     pub policy: GatePolicy,
     /// The theoretical arrival time of the rate's virtual schedule; `None` before the first.
     pub arrival_time: Option<Timestamp>,
-    /// How many tasks behind it are `Ready`, `Leased` or `Running`, or `Scheduled` after having passed.
+    /// How many tasks behind it [count](counts). What is beyond `max_live` needn't be counted, and nothing where the
+    /// policy has none; but behind an overlap policy all are, since those that give way are taken off again.
     pub live: u32,
     /// Tasks that passed before and aren't final: what an overlap policy calls earlier ones. May be left empty where
     /// the policy is `Allow`.
@@ -42,10 +50,33 @@ pub struct GateState {
 pub struct Occupant {
     /// The task.
     pub task_id: TaskId,
+    /// All its gates.
+    pub gates: Vec<GateKey>,
     /// Whether it is held, and so can only be asked to cancel.
     pub held: bool,
     /// Whether it was asked already.
     pub cancelling: bool,
+    /// Whether it [counts](counts) at its gates, so that they have a place more once it is gone.
+    pub counts: bool,
+}
+
+impl Occupant {
+    /// The occupant that `task`, which passed, is.
+    pub fn of(task: &Task) -> Self {
+        Self {
+            task_id: task.task_id.clone(),
+            gates: task.gates.clone(),
+            held: task.state.is_held(),
+            cancelling: task.cancel.is_some(),
+            counts: counts(task),
+        }
+    }
+}
+
+/// Whether a task counts against the limits of its gates: it is `Ready`, `Leased` or `Running`, or `Scheduled` after
+/// having passed.
+pub fn counts(task: &Task) -> bool {
+    task.state.is_live() || (task.state == TaskState::Scheduled && task.passed)
 }
 
 /// A `Blocked` task that is due.
@@ -63,6 +94,20 @@ pub struct Candidate {
     pub rank: Rank,
     /// When it was made.
     pub create_time: Timestamp,
+}
+
+impl Candidate {
+    /// The candidate that `task` is.
+    pub fn of(task: &Task) -> Self {
+        Self {
+            task_id: task.task_id.clone(),
+            gates: task.gates.clone(),
+            passed: task.passed,
+            due_time: task.due_time,
+            rank: task.rank,
+            create_time: task.create_time,
+        }
+    }
 }
 
 /// What becomes of one task.
@@ -86,41 +131,55 @@ pub enum Step {
     RequestCancel,
 }
 
+impl Step {
+    /// Whether the task moves on, so that it counts among the moved ones.
+    pub const fn is_move(&self) -> bool {
+        matches!(self, Self::Pass { .. } | Self::Skip | Self::Cancel)
+    }
+}
+
 /// What the lock holder has to do.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// What becomes of each candidate, and of occupants that give way.
+    /// What becomes of each candidate, and of occupants that give way. No task is named twice.
     pub steps: Vec<(TaskId, Step)>,
     /// New arrival times of gates with a rate.
     pub arrival_times: BTreeMap<GateKey, Timestamp>,
+    /// Whether more could move than was asked for; then some candidates have no step.
+    pub more: bool,
 }
 
-/// Decides about `candidates` behind `gates` at `now`.
+impl Plan {
+    /// How many tasks it moves.
+    pub fn moves(&self) -> usize {
+        self.steps.iter().filter(|(_, step)| step.is_move()).count()
+    }
+}
+
+/// Decides about `candidates` behind `gates` at `now`, and stops before more than `limit` of all tasks would move.
 ///
 /// Candidates are taken in order of rank, except that tasks behind an overlap policy keep the order in which they came
 /// due. One that is full behind one of its gates takes no place behind the others.
-pub fn plan(gates: &BTreeMap<GateKey, GateState>, candidates: &[Candidate], now: Timestamp) -> Plan {
+pub fn plan(
+    gates: &BTreeMap<GateKey, GateState>,
+    candidates: &[Candidate],
+    now: Timestamp,
+    limit: usize,
+) -> Plan {
     let mut ordered: Vec<&Candidate> = candidates.iter().collect();
     ordered.sort_by_key(|candidate| order(gates, candidate));
     let mut planner = Planner {
         gates: gates.clone(),
         queued: BTreeMap::new(),
+        decided: BTreeSet::new(),
         plan: Plan::default(),
+        left: limit,
         now,
     };
-    planner.give_way(&ordered);
-    let decided: BTreeSet<TaskId> = planner
-        .plan
-        .steps
-        .iter()
-        .map(|(task_id, _)| task_id.clone())
-        .collect();
-    for candidate in ordered {
-        if !decided.contains(&candidate.task_id) {
-            let step = planner.decide(candidate);
-            planner.plan.steps.push((candidate.task_id.clone(), step));
-        }
-    }
+    // Stopped by the limit or at the end: the plan says which.
+    let _ = planner
+        .give_way(&ordered)
+        .and_then(|()| planner.pass_or_wait(&ordered));
     planner.plan
 }
 
@@ -155,53 +214,94 @@ struct Planner {
     gates: BTreeMap<GateKey, GateState>,
     /// How many candidates wait behind an overlap policy for their turn.
     queued: BTreeMap<GateKey, u32>,
+    decided: BTreeSet<TaskId>,
     plan: Plan,
+    /// How many tasks may still move.
+    left: usize,
     now: Timestamp,
 }
 
+/// The limit was reached.
+struct Full;
+
 impl Planner {
+    fn step(&mut self, task_id: &TaskId, step: Step) -> Result<(), Full> {
+        if step.is_move() {
+            let Some(left) = self.left.checked_sub(1) else {
+                self.plan.more = true;
+                return Err(Full);
+            };
+            self.left = left;
+        }
+        self.decided.insert(task_id.clone());
+        self.plan.steps.push((task_id.clone(), step));
+        Ok(())
+    }
+
     /// `CancelPrevious`: everything older than the newest candidate gives way.
-    fn give_way(&mut self, ordered: &[&Candidate]) {
-        let now_occupied: Vec<GateKey> = self
+    fn give_way(&mut self, ordered: &[&Candidate]) -> Result<(), Full> {
+        let keys: Vec<GateKey> = self
             .gates
             .iter()
             .filter(|(_, gate)| gate.policy.overlap == OverlapPolicy::CancelPrevious)
             .map(|(key, _)| key.clone())
             .collect();
-        for key in now_occupied {
+        for key in keys {
             let fresh = ordered
                 .iter()
                 .filter(|candidate| !candidate.passed && candidate.gates.contains(&key));
             let fresh: Vec<&TaskId> = fresh.map(|candidate| &candidate.task_id).collect();
-            let Some((newest, older)) = fresh.split_last() else {
+            let Some((_, older)) = fresh.split_last() else {
                 continue;
             };
-            let gate = self
-                .gates
-                .get_mut(&key)
-                .expect("invariant: the key was taken from the map");
-            for occupant in gate
-                .occupants
-                .iter()
-                .filter(|occupant| occupant.task_id != **newest)
-            {
-                match (occupant.held, occupant.cancelling) {
-                    (true, true) => {}
-                    (true, false) => self
-                        .plan
-                        .steps
-                        .push((occupant.task_id.clone(), Step::RequestCancel)),
-                    (false, _) => self.plan.steps.push((occupant.task_id.clone(), Step::Cancel)),
+            let gate = self.gates.get(&key);
+            for occupant in gate.map_or_else(Vec::new, |gate| gate.occupants.clone()) {
+                self.give_way_one(&occupant)?;
+            }
+            for task_id in older {
+                if !self.decided.contains(*task_id) {
+                    self.step(task_id, Step::Cancel)?;
                 }
             }
-            gate.occupants.retain(|occupant| occupant.held);
-            self.plan
-                .steps
-                .extend(older.iter().map(|task_id| ((*task_id).clone(), Step::Cancel)));
         }
+        Ok(())
     }
 
-    fn decide(&mut self, candidate: &Candidate) -> Step {
+    /// Cancels an occupant that waits, which gives its place back at once, or asks one that is held.
+    fn give_way_one(&mut self, occupant: &Occupant) -> Result<(), Full> {
+        if self.decided.contains(&occupant.task_id) || (occupant.held && occupant.cancelling) {
+            return Ok(());
+        }
+        if occupant.held {
+            return self.step(&occupant.task_id, Step::RequestCancel);
+        }
+        self.step(&occupant.task_id, Step::Cancel)?;
+        for key in &occupant.gates {
+            if let Some(gate) = self.gates.get_mut(key) {
+                gate.live = gate.live.saturating_sub(u32::from(occupant.counts));
+                gate.occupants.retain(|other| other.task_id != occupant.task_id);
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_or_wait(&mut self, ordered: &[&Candidate]) -> Result<(), Full> {
+        for candidate in ordered {
+            if self.decided.contains(&candidate.task_id) {
+                continue;
+            }
+            let step = self.decide(candidate);
+            self.step(&candidate.task_id, step.clone())?;
+            match step {
+                Step::Pass { due_time } => self.pass(candidate, due_time),
+                Step::Wait { .. } => self.queue(candidate),
+                Step::Skip | Step::Cancel | Step::RequestCancel => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&self, candidate: &Candidate) -> Step {
         let mut due_time = candidate.due_time.max(self.now);
         let mut full = false;
         for key in &candidate.gates {
@@ -217,14 +317,10 @@ impl Planner {
                 due_time = due_time.max(slot(rate, gate.arrival_time));
             }
         }
-        let too_far = due_time > self.now + RATE_HORIZON;
-        if full || too_far {
-            self.queue(candidate);
-            return Step::Wait {
-                until: (!full).then(|| due_time - RATE_HORIZON),
-            };
+        if full || due_time > self.now + RATE_HORIZON {
+            let until = (!full).then(|| due_time - RATE_HORIZON);
+            return Step::Wait { until };
         }
-        self.pass(candidate, due_time);
         Step::Pass { due_time }
     }
 
@@ -241,11 +337,12 @@ impl Planner {
             };
             gate.live = gate.live.saturating_add(1);
             if !candidate.passed {
-                let task_id = candidate.task_id.clone();
                 gate.occupants.push(Occupant {
-                    task_id,
+                    task_id: candidate.task_id.clone(),
+                    gates: candidate.gates.clone(),
                     held: false,
                     cancelling: false,
+                    counts: true,
                 });
             }
             if let Some(rate) = gate.policy.rate {
@@ -284,178 +381,4 @@ fn slot(rate: Rate, arrival_time: Option<Timestamp>) -> Timestamp {
 
 fn interval(rate: Rate) -> Duration {
     rate.per / rate.count.max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn task(name: &str, second: i64) -> Candidate {
-        Candidate {
-            task_id: TaskId::new(name).unwrap(),
-            gates: vec![GateKey::of_key("k")],
-            passed: false,
-            due_time: Timestamp::from_secs(second),
-            rank: Rank(second),
-            create_time: Timestamp::from_secs(second),
-        }
-    }
-
-    fn gate(policy: GatePolicy, live: u32, occupants: &[(&str, bool)]) -> BTreeMap<GateKey, GateState> {
-        let occupants = occupants
-            .iter()
-            .map(|(name, held)| Occupant {
-                task_id: TaskId::new(name).unwrap(),
-                held: *held,
-                cancelling: false,
-            })
-            .collect();
-        BTreeMap::from([(
-            GateKey::of_key("k"),
-            GateState {
-                policy,
-                arrival_time: None,
-                live,
-                occupants,
-            },
-        )])
-    }
-
-    fn overlap(overlap: OverlapPolicy) -> GatePolicy {
-        GatePolicy {
-            overlap,
-            ..GatePolicy::default()
-        }
-    }
-
-    fn steps(plan: &Plan) -> Vec<String> {
-        plan.steps
-            .iter()
-            .map(|(task_id, step)| match step {
-                Step::Pass { due_time } => format!("{task_id} passes at {}", due_time.as_micros() / 1_000),
-                Step::Wait { .. } => format!("{task_id} waits"),
-                Step::Skip => format!("{task_id} skipped"),
-                Step::Cancel => format!("{task_id} cancelled"),
-                Step::RequestCancel => format!("{task_id} asked"),
-            })
-            .collect()
-    }
-
-    fn now() -> Timestamp {
-        Timestamp::from_secs(10)
-    }
-
-    #[test]
-    fn a_limit_lets_the_lowest_ranks_pass() {
-        let policy = GatePolicy {
-            max_live: Some(3),
-            ..GatePolicy::default()
-        };
-        let plan = plan(
-            &gate(policy, 1, &[]),
-            &[task("c", 3), task("a", 1), task("b", 2)],
-            now(),
-        );
-        assert_eq!(
-            steps(&plan),
-            ["a passes at 10000", "b passes at 10000", "c waits"]
-        );
-    }
-
-    #[test]
-    fn overlap_policies() {
-        let two = [task("b", 1), task("c", 2)];
-        type Case<'a> = (OverlapPolicy, &'a [(&'a str, bool)], &'a [&'a str]);
-        let cases: [Case<'_>; 9] = [
-            (OverlapPolicy::Skip, &[("a", true)], &["b skipped", "c skipped"]),
-            (OverlapPolicy::Skip, &[], &["b passes at 10000", "c skipped"]),
-            (OverlapPolicy::QueueOne, &[("a", true)], &["b waits", "c skipped"]),
-            (OverlapPolicy::QueueOne, &[], &["b passes at 10000", "c waits"]),
-            (OverlapPolicy::QueueAll, &[("a", true)], &["b waits", "c waits"]),
-            (OverlapPolicy::QueueAll, &[], &["b passes at 10000", "c waits"]),
-            (
-                OverlapPolicy::CancelPrevious,
-                &[("a", true)],
-                &["a asked", "b cancelled", "c waits"],
-            ),
-            (
-                OverlapPolicy::CancelPrevious,
-                &[("a", false)],
-                &["a cancelled", "b cancelled", "c passes at 10000"],
-            ),
-            (
-                OverlapPolicy::Allow,
-                &[("a", true)],
-                &["b passes at 10000", "c passes at 10000"],
-            ),
-        ];
-        for (policy, occupants, expected) in cases {
-            let plan = plan(&gate(overlap(policy), 0, occupants), &two, now());
-            assert_eq!(steps(&plan), expected, "{policy:?} {occupants:?}");
-        }
-    }
-
-    #[test]
-    fn a_retry_keeps_its_place_in_the_overlap() {
-        let mut again = task("a", 5);
-        again.passed = true;
-        let plan = plan(
-            &gate(overlap(OverlapPolicy::QueueAll), 0, &[("a", false)]),
-            &[task("b", 1), again],
-            now(),
-        );
-        assert_eq!(steps(&plan), ["a passes at 10000", "b waits"]);
-    }
-
-    #[test]
-    fn a_rate_spreads_and_looks_one_second_ahead() {
-        let rate = Rate {
-            count: 2,
-            per: Duration::from_secs(1),
-            burst: 1,
-        };
-        let policy = GatePolicy {
-            rate: Some(rate),
-            ..GatePolicy::default()
-        };
-        let many: Vec<_> = ["a", "b", "c", "d"].iter().map(|name| task(name, 1)).collect();
-        let plan = plan(&gate(policy, 0, &[]), &many, now());
-        assert_eq!(
-            steps(&plan),
-            [
-                "a passes at 10000",
-                "b passes at 10500",
-                "c passes at 11000",
-                "d waits"
-            ]
-        );
-        assert_eq!(
-            plan.steps[3].1,
-            Step::Wait {
-                until: Some(Timestamp::from_millis(10_500))
-            }
-        );
-    }
-
-    #[test]
-    fn a_burst_goes_at_once_after_a_quiet_time() {
-        let rate = Rate {
-            count: 1,
-            per: Duration::from_secs(1),
-            burst: 2,
-        };
-        let policy = GatePolicy {
-            rate: Some(rate),
-            ..GatePolicy::default()
-        };
-        let plan = plan(
-            &gate(policy, 0, &[]),
-            &[task("a", 1), task("b", 2), task("c", 3)],
-            now(),
-        );
-        assert_eq!(
-            steps(&plan),
-            ["a passes at 10000", "b passes at 10000", "c passes at 11000"]
-        );
-    }
 }

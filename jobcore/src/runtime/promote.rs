@@ -75,6 +75,7 @@ impl Promoter {
 
     /// Promotes until nothing more can move; says when something will.
     async fn promote_all(&self, gates: Option<Vec<crate::gate::GateKey>>) -> Result<Option<Timestamp>> {
+        let mut next_due = None;
         loop {
             let request = PromoteRequest {
                 now: self.node.now(),
@@ -83,8 +84,10 @@ impl Promoter {
             };
             let promoted = self.node.store.promote(request).await?;
             self.tell(&promoted);
+            // Each call may have looked at other gates.
+            next_due = next_due.into_iter().chain(promoted.next_due_time).min();
             if !promoted.more || self.node.draining.is_cancelled() {
-                return Ok(promoted.next_due_time);
+                return Ok(next_due);
             }
         }
     }

@@ -60,9 +60,10 @@ pub trait JobStore: Send + Sync + 'static {
     /// `Cancelled` what slipped in between (reason [`JOB_DELETED`](crate::engine::settle::JOB_DELETED)). What is held
     /// goes on, and recovery treats it like any other task. Their history stays.
     ///
-    /// **Conformance**: `a_deleted_job_is_gone`, `deleting_under_a_stale_version_is_refused`,
-    /// `deleting_leaves_live_tasks`, `due_tasks_of_a_deleted_job_are_cancelled`,
-    /// `a_task_of_a_deleted_job_is_cancelled_at_its_claim`, `the_history_of_a_deleted_job_stays`.
+    /// **Conformance**: `a_deleted_job_is_gone`, `a_task_of_a_deleted_job_is_cancelled_at_its_claim`,
+    /// `deleting_leaves_live_tasks`, `deleting_under_a_stale_version_is_refused`,
+    /// `due_tasks_of_a_deleted_job_are_cancelled`, `tasks_of_a_deleted_job_behind_a_full_gate_are_cancelled`,
+    /// `the_history_of_a_deleted_job_stays`.
     async fn delete_jobs(&self, jobs: Vec<DeleteJob>) -> Result<Vec<DeleteJobOutcome>>;
 
     /// The jobs with these ids, in order; `None` for those that don't exist.

@@ -1,12 +1,12 @@
 //! Overlap policies, as the promoter carries them out.
 
 use jobcore::engine::gate::{SKIPPED, SUPERSEDED};
-use jobcore::gate::GatePolicy;
+use jobcore::gate::{GateKey, GatePolicy};
 use jobcore::overlap::OverlapPolicy;
 use jobcore::store::{Decision, DecisionKind, PageRequest};
 use jobcore::task::TaskState;
 
-use super::promotions::{in_state, insert_gated};
+use super::promotions::{behind, in_state, insert_gated, limit};
 use crate::conformance::fixture::{Fixture, job_id, task_id};
 
 fn overlap(overlap: OverlapPolicy) -> GatePolicy {
@@ -121,6 +121,24 @@ pub(super) async fn cancel_previous_cancels_what_waits(f: &Fixture) {
     assert_eq!(f.get("a").await.reason.as_deref(), Some(SUPERSEDED));
     let kinds: Vec<DecisionKind> = decisions(f).await.iter().map(|decision| decision.kind).collect();
     assert_eq!(kinds, [DecisionKind::OverlapCancelled; 2]);
+}
+
+pub(super) async fn cancel_previous_frees_the_places_of_what_waits(f: &Fixture) {
+    f.job().await;
+    let (job, key) = (GateKey::of_job(&job_id("greet")), GateKey::of_key("shared"));
+    let policy = GatePolicy {
+        max_live: Some(1),
+        ..overlap(OverlapPolicy::CancelPrevious)
+    };
+    for id in ["a", "b"] {
+        let gates = [(&job, policy.clone()), (&key, limit(1))];
+        f.insert(vec![behind(f, id, &gates)]).await;
+        assert_eq!(f.promote(f.start).await.ready, 1, "{id} passes at once");
+    }
+    assert_eq!(
+        f.states(&["a", "b"]).await,
+        [TaskState::Cancelled, TaskState::Ready]
+    );
 }
 
 pub(super) async fn cancel_previous_asks_what_is_held_and_waits(f: &Fixture) {

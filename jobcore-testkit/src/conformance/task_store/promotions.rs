@@ -183,6 +183,59 @@ pub(super) async fn a_task_passes_all_its_gates_or_none(f: &Fixture) {
     assert_eq!(states, [TaskState::Ready, TaskState::Blocked, TaskState::Ready]);
 }
 
+/// A task behind several gates.
+pub(super) fn behind(f: &Fixture, id: &str, gates: &[(&GateKey, GatePolicy)]) -> NewTask {
+    let gates = gates.iter().map(|(key, policy)| Gate {
+        key: (*key).clone(),
+        policy: policy.clone(),
+    });
+    NewTask {
+        gates: gates.collect(),
+        ..f.task(id)
+    }
+}
+
+pub(super) async fn gates_are_connected_by_what_waits_behind_a_full_one(f: &Fixture) {
+    f.job().await;
+    let (full, free) = (GateKey::of_key("full"), GateKey::of_key("free"));
+    insert_gated(f, &["k"], &limit(1)).await;
+    f.insert(vec![behind(f, "a", &[(&full, limit(1))])]).await;
+    assert_eq!(f.promote(f.start).await.ready, 2);
+    let both = behind(f, "b", &[(&full, limit(1)), (&free, limit(1))]);
+    f.insert(vec![both, behind(f, "c", &[(&free, limit(1))])]).await;
+    let request = PromoteRequest {
+        now: f.start,
+        gates: Some(vec![full]),
+        limit: 10,
+    };
+    assert_eq!(f.store.promote(request).await.expect("promote").ready, 1);
+    assert_eq!(
+        f.states(&["b", "c"]).await,
+        [TaskState::Blocked, TaskState::Ready]
+    );
+}
+
+pub(super) async fn tasks_of_a_deleted_job_behind_a_full_gate_are_cancelled(f: &Fixture) {
+    f.job().await;
+    let node = f.node("n").await;
+    insert_gated(f, &["a", "b", "c"], &limit(1)).await;
+    assert_eq!(f.promote(f.start).await.ready, 1);
+    let fence = f.claim_one("a", &node).await;
+    delete_job(f).await;
+    let request = PromoteRequest {
+        now: f.start,
+        gates: Some(vec![key()]),
+        limit: 1,
+    };
+    let promoted = f.store.promote(request).await.expect("promote");
+    assert_eq!((promoted.settled.len(), promoted.more), (1, true));
+    assert_eq!(f.promote(f.start).await.settled.len(), 1);
+    for id in ["b", "c"] {
+        assert_eq!(f.get(id).await.reason.as_deref(), Some(JOB_DELETED));
+    }
+    f.succeed(&fence).await;
+}
+
 pub(super) async fn a_gated_task_waits_for_its_due_time(f: &Fixture) {
     f.job().await;
     let later = NewTask {

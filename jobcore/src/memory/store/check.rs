@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use driver::Driver;
 use proptest::prelude::*;
 
+use super::queues::Queue;
 use super::state::State;
-use crate::engine::gate::{Plan, Step, plan};
+use crate::engine::gate::{Candidate, Plan, Rooms, Step, plan};
 use crate::id::TaskId;
 use crate::lease::FencingToken;
 use crate::task::{Task, TaskState};
@@ -40,8 +41,10 @@ proptest! {
         let mut driver = Driver::new(seed, driver::Policies::Changing);
         for _ in 0..300 {
             driver.step();
-            let (short, full) = plans(&driver);
-            prop_assert_eq!(short, full);
+            for limit in [usize::MAX, 0, 1, 3] {
+                let (short, full) = plans(&driver, limit);
+                prop_assert_eq!(short, full);
+            }
         }
     }
 
@@ -85,18 +88,22 @@ fn may_follow(before: &Task, after: &Task) -> bool {
 type Steps = Vec<(TaskId, Step)>;
 
 /// What a promotion would plan from what it looks at, and from all that waits.
-fn plans(driver: &Driver) -> (Steps, Steps) {
+fn plans(driver: &Driver, limit: usize) -> (Steps, Steps) {
     let state: &State = &driver.state;
-    let short = state.connected(state.gates.waited_at(), driver.now);
-    let full = state.connected_by(state.gates.waited_at(), |queue, _| {
-        queue
-            .slots()
-            .filter(|slot| state.tasks.task(*slot).due_time <= driver.now)
-            .collect()
-    });
-    let [short, full] =
-        [short, full].map(|(keys, slots)| plan(&state.view(&keys), &state.candidates(&slots), driver.now));
-    assert_eq!(short.arrival_times, full.arrival_times);
+    let connected = state.connected(state.gates.waited_at());
+    let view = state.view(&connected);
+    let short = state.candidates(&connected, &Rooms::new(&view, driver.now, limit), driver.now);
+    let queues = connected.queues().filter_map(|gates| state.gates.queue(gates));
+    let tasks = queues.flat_map(Queue::slots).map(|slot| state.tasks.task(slot));
+    let full: Vec<Candidate> = tasks
+        .filter(|task| task.due_time <= driver.now)
+        .map(Candidate::of)
+        .collect();
+    let [short, full] = [short, full].map(|candidates| plan(&view, &candidates, driver.now, limit));
+    assert_eq!(
+        (&short.arrival_times, short.more),
+        (&full.arrival_times, full.more)
+    );
     (moved(short), moved(full))
 }
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::queues::Queue;
 use super::tasks::{Slot, Tasks};
+use crate::engine::gate::counts;
 use crate::gate::{GateKey, GatePolicy};
 use crate::overlap::OverlapPolicy;
-use crate::task::{Task, TaskState};
+use crate::task::Task;
 use crate::time::Timestamp;
 
 /// A gate that live tasks name, or whose rate still remembers the last one.
@@ -91,7 +92,7 @@ impl Gates {
     pub(super) fn count(&mut self, task: &Task, slot: Slot) {
         for key in &task.gates {
             if let Some(entry) = self.by_key.get_mut(key) {
-                entry.live += u32::from(is_counted(task));
+                entry.live += u32::from(counts(task));
                 if task.passed {
                     entry.occupants.insert(slot);
                 }
@@ -103,7 +104,7 @@ impl Gates {
     pub(super) fn uncount(&mut self, task: &Task, slot: Slot) {
         for key in &task.gates {
             if let Some(entry) = self.by_key.get_mut(key) {
-                entry.live -= u32::from(is_counted(task));
+                entry.live -= u32::from(counts(task));
                 entry.occupants.remove(&slot);
             }
         }
@@ -172,9 +173,4 @@ impl Gates {
             .flat_map(Queue::slots);
         slots.any(|slot| tasks.task(slot).due_time <= now)
     }
-}
-
-/// Whether a task counts against the limits of its gates.
-fn is_counted(task: &Task) -> bool {
-    task.state.is_live() || (task.state == TaskState::Scheduled && task.passed)
 }

@@ -1,18 +1,20 @@
 //! Promotion: what is due becomes ready, and gates let pass what they may.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::gates::GateEntry;
-use super::queues::{Queue, Room};
+use super::queues::Queue;
 use super::state::{State, clamp};
 use super::tasks::Slot;
-use crate::engine::gate::{Candidate, GateState, Occupant, Plan, SKIPPED, SUPERSEDED, Step, plan};
+use crate::engine::gate::{
+    Candidate, Connected, GateState, Occupant, Plan, Rooms, SKIPPED, SUPERSEDED, Step, plan,
+};
 use crate::engine::settle::JOB_DELETED;
 use crate::gate::GateKey;
 use crate::id::TaskId;
 use crate::overlap::OverlapPolicy;
 use crate::store::{Decision, DecisionKind, PromoteRequest, Promoted};
-use crate::task::{Rank, Task, TaskState};
+use crate::task::{Rank, TaskState};
 use crate::time::Timestamp;
 
 impl State {
@@ -96,30 +98,32 @@ impl State {
     /// Plans what is concerned by `gates`, and carries the plan out.
     fn pass_gates(&mut self, gates: Vec<GateKey>, promotion: &mut Promotion) {
         self.settle_deleted(&gates, promotion);
-        let (keys, slots) = self.connected(gates, promotion.now);
-        if slots.is_empty() {
+        let connected = self.connected(gates);
+        if connected.queues().next().is_none() {
             return;
         }
-        if promotion.left == 0 {
-            promotion.promoted.more = true;
-            return;
-        }
-        let view = self.view(&keys);
-        let candidates = self.candidates(&slots);
-        let mut whole = plan(&view, &candidates, promotion.now);
-        if moves(&whole) > promotion.left {
-            promotion.promoted.more = true;
-            let some = first_moved(&whole, candidates, promotion.left);
-            whole = plan(&view, &some, promotion.now);
-        }
-        self.carry_out(whole, promotion);
+        let view = self.view(&connected);
+        let candidates = self.candidates(
+            &connected,
+            &Rooms::new(&view, promotion.now, promotion.left),
+            promotion.now,
+        );
+        let plan = plan(&view, &candidates, promotion.now, promotion.left);
+        self.carry_out(plan, promotion);
     }
 
-    pub(super) fn candidates(&self, slots: &BTreeSet<Slot>) -> Vec<Candidate> {
-        slots
-            .iter()
-            .map(|slot| candidate(self.tasks.task(*slot)))
-            .collect()
+    /// The tasks that a plan must see.
+    pub(super) fn candidates(
+        &self,
+        connected: &Connected,
+        rooms: &Rooms<'_>,
+        now: Timestamp,
+    ) -> Vec<Candidate> {
+        let queues = connected
+            .queues()
+            .filter_map(|gates| Some((gates, self.gates.queue(gates)?)));
+        let slots = queues.flat_map(|(gates, queue)| queue.concerned(rooms.of(gates), now, &self.tasks));
+        slots.map(|slot| Candidate::of(self.tasks.task(slot))).collect()
     }
 
     /// Settles what waits at these gates, or at gates connected with them, and whose job is gone.
@@ -127,8 +131,11 @@ impl State {
         if self.jobless.is_empty() {
             return;
         }
-        let (_, slots) = self.connected_by(gates.to_vec(), |queue, _| queue.slots().collect());
-        let tasks = slots.into_iter().map(|slot| (self.tasks.task(slot), slot));
+        let connected = self.connected(gates.to_vec());
+        let queues = connected.queues().filter_map(|gates| self.gates.queue(gates));
+        let tasks = queues
+            .flat_map(Queue::slots)
+            .map(|slot| (self.tasks.task(slot), slot));
         let deleted = tasks
             .filter(|(task, _)| task.due_time <= promotion.now && self.jobless.contains_key(&task.job_id));
         let deleted: BTreeMap<TaskId, Slot> =
@@ -143,54 +150,22 @@ impl State {
         }
     }
 
-    /// All gates connected with `gates` by tasks that wait behind both, and those of the tasks that a plan must see.
-    pub(super) fn connected(
-        &self,
-        gates: Vec<GateKey>,
-        now: Timestamp,
-    ) -> (BTreeSet<GateKey>, BTreeSet<Slot>) {
-        self.connected_by(gates, |queue, keys| {
-            queue.concerned(Room::behind(keys, &self.gates, now), now, &self.tasks)
-        })
-    }
-
-    /// All gates connected with `gates` by tasks that `concerned` picks from the queues, and those tasks.
-    pub(super) fn connected_by(
-        &self,
-        gates: Vec<GateKey>,
-        concerned: impl Fn(&Queue, &[GateKey]) -> Vec<Slot>,
-    ) -> (BTreeSet<GateKey>, BTreeSet<Slot>) {
-        let mut keys = BTreeSet::new();
-        let mut queues = BTreeSet::new();
-        let mut slots = BTreeSet::new();
-        let mut open = gates;
-        while let Some(key) = open.pop() {
-            let Some(entry) = self.gates.get(&key) else {
-                continue;
-            };
-            if !keys.insert(key) {
-                continue;
-            }
-            for gates in &entry.queues {
-                if !queues.insert(gates) {
-                    continue;
-                }
-                let some = self
-                    .gates
-                    .queue(gates)
-                    .map_or_else(Vec::new, |queue| concerned(queue, gates));
-                if !some.is_empty() {
-                    open.extend_from_slice(gates);
-                }
-                slots.extend(some);
-            }
+    /// All gates connected with `gates` by tasks that wait behind both.
+    pub(super) fn connected(&self, gates: Vec<GateKey>) -> Connected {
+        let mut connected = Connected::with(gates);
+        while let Some(key) = connected.next_gate() {
+            let entry = self.gates.get(&key);
+            entry
+                .into_iter()
+                .flat_map(|entry| &entry.queues)
+                .for_each(|queue| connected.add_queue(queue));
         }
-        (keys, slots)
+        connected
     }
 
-    pub(super) fn view(&self, keys: &BTreeSet<GateKey>) -> BTreeMap<GateKey, GateState> {
-        let entries = keys
-            .iter()
+    pub(super) fn view(&self, connected: &Connected) -> BTreeMap<GateKey, GateState> {
+        let entries = connected
+            .gates()
             .filter_map(|key| Some((key.clone(), self.gates.get(key)?)));
         entries
             .map(|(key, entry)| {
@@ -211,16 +186,11 @@ impl State {
             return Vec::new();
         }
         let tasks = entry.occupants.iter().map(|slot| self.tasks.task(*slot));
-        tasks
-            .map(|task| Occupant {
-                task_id: task.task_id.clone(),
-                held: task.state.is_held(),
-                cancelling: task.cancel.is_some(),
-            })
-            .collect()
+        tasks.map(Occupant::of).collect()
     }
 
     fn carry_out(&mut self, plan: Plan, promotion: &mut Promotion) {
+        promotion.promoted.more |= plan.more;
         for (key, arrival_time) in &plan.arrival_times {
             self.gates.arrive(key, *arrival_time);
         }
@@ -298,40 +268,4 @@ impl Promotion {
     fn look_again(&mut self, until: Option<Timestamp>) {
         self.next = self.next.into_iter().chain(until).min();
     }
-}
-
-fn candidate(task: &Task) -> Candidate {
-    Candidate {
-        task_id: task.task_id.clone(),
-        gates: task.gates.clone(),
-        passed: task.passed,
-        due_time: task.due_time,
-        rank: task.rank,
-        create_time: task.create_time,
-    }
-}
-
-const fn is_move(step: &Step) -> bool {
-    matches!(step, Step::Pass { .. } | Step::Skip | Step::Cancel)
-}
-
-fn moves(plan: &Plan) -> usize {
-    plan.steps.iter().filter(|(_, step)| is_move(step)).count()
-}
-
-/// The candidates up to the one that moves as the last within the limit.
-fn first_moved(plan: &Plan, mut candidates: Vec<Candidate>, limit: usize) -> Vec<Candidate> {
-    let mut left = limit;
-    let mut within = HashSet::new();
-    for (task_id, step) in &plan.steps {
-        if is_move(step) {
-            if left == 0 {
-                break;
-            }
-            left -= 1;
-        }
-        within.insert(task_id);
-    }
-    candidates.retain(|candidate| within.contains(&candidate.task_id));
-    candidates
 }
