@@ -11,3 +11,8 @@ pub mod fleet;
 pub mod history;
 pub mod jobs;
 pub mod journal;
+
+/// The README's code, which the documentation tests compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,10 +1,10 @@
-//! Runs cargo, showing what it runs and what it prints.
+//! Runs cargo.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use crate::process;
 use crate::step::Outcome;
 
 /// The workspace's root folder.
@@ -12,6 +12,12 @@ pub(crate) fn root() -> PathBuf {
     let here = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     here.parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// The folder of the programs that are built for development, which is that of this one.
+pub(crate) fn programs() -> Result<PathBuf, String> {
+    let here = std::env::current_exe().map_err(|error| format!("looking for the own program: {error}"))?;
+    Ok(here.parent().map_or_else(PathBuf::new, Path::to_path_buf))
 }
 
 /// `cargo` with these arguments, in the root folder, by the toolchain that runs this.
@@ -27,72 +33,22 @@ pub(crate) fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Comma
 
 /// Runs cargo to its end.
 pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
-    show(arguments, environment);
-    let status = command(arguments, environment)
-        .status()
-        .map_err(|error| format!("cargo didn't start: {error}"))?;
-    if status.success() {
-        Ok(String::new())
-    } else {
-        Err(format!("`cargo {}` ended with {status}", arguments[0]))
-    }
+    process::run(&mut command(arguments, environment))
 }
 
-/// Runs cargo to its end; answers with what it printed on standard output, which is shown as well.
-pub(crate) fn output(arguments: &[&str], environment: &[(&str, &str)]) -> Result<String, String> {
-    show(arguments, environment);
-    let mut child = command(arguments, environment)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("cargo didn't start: {error}"))?;
-    let mut printed = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
-            let line = line.map_err(|error| format!("reading cargo's output: {error}"))?;
-            println!("{line}");
-            printed.push_str(&line);
-            printed.push('\n');
-        }
-    }
-    let status = child
-        .wait()
-        .map_err(|error| format!("waiting for cargo: {error}"))?;
-    if status.success() {
-        Ok(printed)
-    } else {
-        Err(format!("`cargo {}` ended with {status}", arguments[0]))
-    }
-}
-
-/// Runs tests; passes if all did and none was skipped.
+/// Runs tests; passes if there were some, all passed and none was skipped.
 pub(crate) fn test(arguments: &[&str]) -> Outcome {
-    let count = Count::of(&output(arguments, &[])?);
-    if count.ignored > 0 {
-        return Err(format!(
-            "{} tests are marked as ignored: a full run skips nothing",
-            count.ignored
-        ));
-    }
-    Ok(format!("{} tests", count.passed))
+    Count::of(&process::output(&mut command(arguments, &[]))?).judge()
 }
 
-fn show(arguments: &[&str], environment: &[(&str, &str)]) {
-    let variables = environment
-        .iter()
-        .map(|(name, value)| format!("{name}='{value}' "))
-        .collect::<String>();
-    let arguments = arguments.iter().copied().map(quoted).collect::<Vec<_>>();
-    println!("$ {variables}cargo {}", arguments.join(" "));
-}
-
-/// As a shell would need it.
-fn quoted(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,".contains(c);
-    if !argument.is_empty() && argument.chars().all(plain) {
-        argument.to_owned()
-    } else {
-        format!("'{}'", argument.replace('\'', r"'\''"))
-    }
+/// Builds a program of the workspace for development; answers with its path.
+pub(crate) fn binary(name: &str) -> Result<PathBuf, String> {
+    // With the tests, so that dependencies have the same features and aren't built again.
+    run(
+        &["build", "--locked", "--workspace", "--tests", "--bin", name],
+        &[],
+    )?;
+    Ok(programs()?.join(name))
 }
 
 /// How many tests passed and were ignored, by the closing lines of the test programs.
@@ -113,6 +69,17 @@ impl Count {
         count.ignored = count.ignored.saturating_sub(helpers);
         count
     }
+
+    fn judge(&self) -> Outcome {
+        match self {
+            Self { ignored: 1.., .. } => Err(format!(
+                "{} tests are marked as ignored: a full run skips nothing",
+                self.ignored
+            )),
+            Self { passed: 0, .. } => Err("no test ran: the command selects none".to_owned()),
+            Self { passed, .. } => Ok(format!("{passed} tests")),
+        }
+    }
 }
 
 /// Whether a line speaks of a `helper_…`: no test, but what another test starts as a process of its own.
@@ -132,13 +99,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_shell_would_change_is_quoted() {
-        assert_eq!(quoted("--from=2026"), "--from=2026");
-        assert_eq!(quoted("30 2 * * *"), "'30 2 * * *'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-    }
-
-    #[test]
     fn the_closing_lines_are_summed() {
         let printed = "running 2 tests\n\
             test crash::helper_is_killed ... ignored, runs in a process of its own\n\
@@ -150,5 +110,16 @@ mod tests {
             ignored: 1,
         };
         assert_eq!(Count::of(printed), expected);
+        assert!(expected.judge().unwrap_err().contains("ignored"));
+    }
+
+    #[test]
+    fn a_run_without_a_test_fails() {
+        let printed = "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 40 filtered out; finished in 0.00s\n";
+        assert!(Count::of(printed).judge().unwrap_err().contains("no test ran"));
+        assert!(Count::of("").judge().is_err());
+        let one =
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
+        assert_eq!(Count::of(one).judge().unwrap(), "1 tests");
     }
 }

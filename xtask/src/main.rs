@@ -3,6 +3,7 @@
 mod cargo;
 mod clock;
 mod examples;
+mod process;
 mod quickstart;
 mod run;
 mod simulation;
@@ -26,8 +27,9 @@ enum Command {
     /// Runs every check that a change has to pass, in the order in which they are cheap.
     ///
     /// Needs the Rust toolchain and nothing else; rustfmt and clippy are installed by rustup if they are missing. Stops
-    /// at the first step that fails, unless told to keep going. The last line says how many steps passed and failed;
-    /// the exit status is 0 only if none failed.
+    /// at the first step that fails, unless told to keep going. A step that takes longer than its limit is killed with
+    /// everything that it started, and has failed. The last line says how many steps passed and failed; the exit status
+    /// is 0 only if none failed.
     #[command(after_long_help = LONG_HELP)]
     Test(TestArguments),
 }
@@ -68,6 +70,15 @@ fn main() -> ExitCode {
     if arguments.list {
         run::list();
         return ExitCode::SUCCESS;
+    }
+    // The commands have process groups of their own, which the terminal's Ctrl-C doesn't reach.
+    let handled = ctrlc::set_handler(|| {
+        process::kill_all();
+        std::process::exit(130);
+    });
+    if let Err(error) = handled {
+        eprintln!("Ctrl-C can't be handled: {error}");
+        return ExitCode::from(2);
     }
     match run::selected(&arguments.only, &arguments.skip) {
         Ok(steps) => run::all(&steps, arguments.keep_going),

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use crate::cargo;
 use crate::clock::Stopwatch;
+use crate::process::Process;
 
 /// How long a line may take to come: the rarest job runs every 20 seconds, and a lease lasts 4.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,9 +40,7 @@ pub(crate) fn run() -> Result<(), String> {
 }
 
 fn fresh_folder() -> Result<PathBuf, String> {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cargo::root().join("target"), PathBuf::from);
-    let folder = cargo::root().join(target).join("quickstart-check");
+    let folder = cargo::programs()?.join("quickstart-check");
     // What an earlier run left would be recovered; that there was none isn't worth a word.
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).map_err(|error| format!("making {}: {error}", folder.display()))?;
@@ -50,7 +49,7 @@ fn fresh_folder() -> Result<PathBuf, String> {
 
 /// A process that runs, and the lines that it prints. Killed when dropped.
 struct Quickstart {
-    child: Child,
+    child: Process,
     lines: Receiver<String>,
 }
 
@@ -67,10 +66,8 @@ impl Quickstart {
             "--package",
             "quickstart",
         ];
-        let mut child = cargo::command(&arguments, &[])
-            .current_dir(folder)
-            .stdout(Stdio::piped())
-            .spawn()
+        let mut command = cargo::command(&arguments, &[]);
+        let mut child = Process::start(command.current_dir(folder).stdout(Stdio::piped()))
             .map_err(|error| format!("quickstart didn't start: {error}"))?;
         let stdout = child.stdout.take().ok_or("quickstart has no output")?;
         let (sender, lines) = channel();
@@ -126,13 +123,5 @@ impl Quickstart {
             Ok(status) => Err(format!("quickstart ended with {status} on Ctrl-C")),
             Err(error) => Err(format!("waiting for quickstart: {error}")),
         }
-    }
-}
-
-impl Drop for Quickstart {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -1,15 +1,18 @@
 //! Runs the selected steps and sums them up.
 
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use crate::clock::Stopwatch;
+use crate::process;
 use crate::step::{Outcome, STEPS, Step};
 
 /// Prints the steps.
 pub(crate) fn list() {
     for step in STEPS {
-        println!("{:12} {}", step.name, step.about);
+        let minutes = step.limit.as_secs() / 60;
+        println!("{:12} {} (at most {minutes} min)", step.name, step.about);
     }
 }
 
@@ -55,13 +58,35 @@ struct Finished {
 fn one(step: &'static Step) -> Finished {
     println!("\n=== {}: {}", step.name, step.about);
     let watch = Stopwatch::start();
-    let outcome = (step.run)();
+    let outcome = within(step.limit, step.run);
     let took = watch.elapsed();
     match &outcome {
         Ok(_) => println!("=== {} passed in {}", step.name, seconds(took)),
         Err(reason) => println!("=== {} FAILED in {}: {reason}", step.name, seconds(took)),
     }
     Finished { step, outcome, took }
+}
+
+/// Does the work, and kills what it started when it takes too long: a hang ends with a word about where it was.
+fn within(limit: Duration, work: impl FnOnce() -> Outcome) -> Outcome {
+    process::open();
+    let (working, ended) = channel::<()>();
+    let watch = std::thread::spawn(move || {
+        let late = ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        if late {
+            process::kill_all();
+        }
+        late
+    });
+    let outcome = work();
+    drop(working);
+    match (outcome, watch.join()) {
+        (Err(reason), Ok(true)) => Err(format!(
+            "it took longer than its limit of {} and was killed, see above for where it was ({reason})",
+            seconds(limit)
+        )),
+        (outcome, _) => outcome,
+    }
 }
 
 fn summary(done: &[Finished], left: &[&'static Step], whole: Duration) -> ExitCode {
@@ -91,7 +116,32 @@ fn seconds(took: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
     use super::*;
+    use crate::process::Process;
+
+    #[test]
+    fn a_step_that_hangs_is_killed_with_all_that_it_started() {
+        let hang = || {
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", "sleep 3600 & sleep 3600"])
+                .stdout(Stdio::piped());
+            let mut shell = Process::start(&mut command).unwrap();
+            // Ends when nobody has it open any more, neither the shell nor what it started.
+            let read = shell.stdout.take().unwrap().read_to_end(&mut Vec::new());
+            Err(format!("{read:?}, {}", shell.wait().unwrap()))
+        };
+        let reason = within(Duration::from_millis(200), hang).unwrap_err();
+        assert!(reason.contains("longer than its limit of 0.2 s"), "{reason}");
+        assert!(reason.contains("Ok(0), signal: 9"), "{reason}");
+        let refused = process::run(&mut Command::new("true")).unwrap_err();
+        assert_eq!(refused, "running `true`: the step was ended");
+        let after = within(Duration::from_secs(60), || Ok("the next step runs".to_owned()));
+        assert_eq!(after.unwrap(), "the next step runs");
+    }
 
     fn names(steps: &[&'static Step]) -> Vec<&'static str> {
         steps.iter().map(|step| step.name).collect()

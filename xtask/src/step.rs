@@ -1,5 +1,7 @@
 //! The steps of `cargo xtask test`, one table: their order, names, and what they check.
 
+use std::time::Duration;
+
 use crate::{cargo, examples, simulation, toolchain};
 
 /// What a step says when it passed (a few words for the summary, may be empty), or why it failed.
@@ -12,61 +14,78 @@ pub(crate) struct Step {
     pub(crate) name: &'static str,
     /// What it checks, for people.
     pub(crate) about: &'static str,
+    /// How long it may take before it is killed: several times what it takes on two cores from a fresh clone, so that
+    /// only a hang reaches it.
+    pub(crate) limit: Duration,
     /// Does it.
     pub(crate) run: fn() -> Outcome,
 }
 
 /// All steps, in the order in which they run: what fails fast comes first.
 ///
-/// Three builds serve them all, so that a cold run stays short: check (clippy and docs), dev (unit and doc tests, with
-/// assertions on), release (testkit, simulation, crash tests and examples).
+/// Two builds serve all but the quickstart, so that a run on a fresh clone stays short: check (clippy and docs) and dev
+/// (everything that runs, with its assertions on). They stay two only as long as every command selects the whole
+/// workspace: another selection of packages means other features of their dependencies, which are then built again.
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "format",
         about: "the code is formatted as rustfmt.toml says",
+        limit: minutes(2),
         run: format,
     },
     Step {
         name: "clippy",
         about: "clippy has no warning about any target of the workspace",
+        limit: minutes(15),
         run: clippy,
     },
     Step {
         name: "docs",
         about: "the documentation builds without a warning, links included",
+        limit: minutes(10),
         run: docs,
     },
     Step {
         name: "unit",
-        about: "unit, conformance and comparison tests of the library, the stores, examples and tools",
+        about: "unit tests of every crate, tool and example",
+        limit: minutes(20),
         run: unit,
     },
     Step {
-        name: "doc-tests",
-        about: "the examples in the documentation compile and run",
-        run: doc_tests,
+        name: "integration",
+        about: "conformance and comparison of the stores, the engine whole, faults, guards that the simulator misses",
+        limit: minutes(20),
+        run: integration,
     },
     Step {
-        name: "testkit",
-        about: "the testkit's own tests: in-memory backends, faults, and guards whose absence the simulator notices",
-        run: testkit,
+        name: "doc-tests",
+        about: "the examples in the documentation and the README compile and run",
+        limit: minutes(10),
+        run: doc_tests,
     },
     Step {
         name: "simulation",
         about: "simulated clusters keep every invariant: a fixed range of seeds, then a fresh one",
+        limit: minutes(15),
         run: simulation::run,
     },
     Step {
         name: "crash",
         about: "real processes, killed and frozen at random, lose and double nothing",
+        limit: minutes(15),
         run: crash,
     },
     Step {
         name: "examples",
         about: "the examples run and print what the README says",
+        limit: minutes(20),
         run: examples::run,
     },
 ];
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
 
 fn format() -> Outcome {
     toolchain::ensure("rustfmt", "fmt")?;
@@ -76,68 +95,34 @@ fn format() -> Outcome {
 
 fn clippy() -> Outcome {
     toolchain::ensure("clippy", "clippy")?;
-    cargo::run(
-        &[
-            "clippy",
-            "--locked",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-        &[],
-    )
+    let all = ["clippy", "--locked", "--workspace", "--all-targets"];
+    cargo::run(&[&all[..], &["--", "-D", "warnings"]].concat(), &[])
 }
 
 fn docs() -> Outcome {
-    cargo::run(
-        &["doc", "--locked", "--no-deps", "--workspace"],
-        &[("RUSTDOCFLAGS", "-D warnings")],
-    )
+    let all = ["doc", "--locked", "--no-deps", "--workspace"];
+    cargo::run(&all, &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
 fn unit() -> Outcome {
-    let what_needs_no_optimisation = [
-        "test",
-        "--no-fail-fast",
-        "--locked",
-        "--workspace",
-        "--exclude",
-        "jobcore-testkit",
-        "--exclude",
-        "jobcore-tests",
-        "--lib",
-        "--bins",
-        "--tests",
-        "--examples",
-    ];
-    cargo::test(&what_needs_no_optimisation)
+    tests(&["--lib", "--bins", "--examples"])
 }
 
-/// Simulated clusters and chaos tests are many times slower without optimisation.
-fn testkit() -> Outcome {
-    release_tests("jobcore-testkit")
+/// All but those of the package `jobcore-tests`, which are the crash tests.
+fn integration() -> Outcome {
+    tests(&["--exclude", "jobcore-tests", "--test", "*"])
 }
 
 fn crash() -> Outcome {
-    release_tests("jobcore-tests")
-}
-
-fn release_tests(package: &str) -> Outcome {
-    cargo::test(&[
-        "test",
-        "--no-fail-fast",
-        "--locked",
-        "--release",
-        "--package",
-        package,
-        "--lib",
-        "--bins",
-        "--tests",
-    ])
+    tests(&["--test", "crash"])
 }
 
 fn doc_tests() -> Outcome {
-    cargo::test(&["test", "--no-fail-fast", "--locked", "--workspace", "--doc"])
+    tests(&["--doc"])
+}
+
+/// Tests of the workspace, all of those chosen, also after one has failed.
+fn tests(which: &[&str]) -> Outcome {
+    let all = ["test", "--no-fail-fast", "--locked", "--workspace"];
+    cargo::test(&[&all[..], which].concat())
 }

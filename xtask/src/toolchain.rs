@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::cargo;
+use crate::{cargo, process};
 
 /// Makes sure that `cargo SUBCOMMAND` works, by adding rustup's `component` if it doesn't.
 ///
@@ -12,11 +12,7 @@ pub(crate) fn ensure(component: &str, subcommand: &str) -> Result<(), String> {
     if works(subcommand) {
         return Ok(());
     }
-    println!("$ rustup component add {component}");
-    let added = Command::new("rustup")
-        .args(["component", "add", component])
-        .status()
-        .is_ok_and(|status| status.success());
+    let added = process::run(Command::new("rustup").args(["component", "add", component])).is_ok();
     if added && works(subcommand) {
         Ok(())
     } else {

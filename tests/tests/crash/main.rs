@@ -31,7 +31,7 @@ async fn processes_killed_and_frozen_lose_and_double_nothing() {
     let seconds = number("JOBCORE_CRASH_SECONDS").unwrap_or(40);
     let replay = format!(
         "JOBCORE_CRASH_SEED={seed} JOBCORE_CRASH_SECONDS={seconds} \
-         cargo test --release -p jobcore-tests --test crash -- --nocapture"
+         cargo test -p jobcore-tests --test crash -- --nocapture"
     );
     println!("the same chances again (the timing is the machine's): {replay}");
     let folder = tempfile::tempdir().unwrap();
