@@ -52,7 +52,7 @@
 //! | for | see |
 //! |---|---|
 //! | guides | [`docs`]: [lifecycle](docs::lifecycle), [leases](docs::leases), [delivery](docs::delivery), [failure](docs::failure), [misfires](docs::misfire), [schedules](docs::schedules) |
-//! | defining jobs | [`job`], [`schedule`], [`misfire`], [`overlap`], [`retry`], [`gate`] (limits), [`placement`], [`shell`] |
+//! | defining jobs | [`job`], [`schedule`], [`misfire`], [`overlap`], [`retry`], [`gate`] (limits), [`placement`], [`resources`], [`shell`] |
 //! | carrying them out | [`handler`], [`executor`], [`Engine`], [`config`] |
 //! | controlling and watching | [`scheduler`], [`event`], [`telemetry`], [`error`] |
 //! | the model | [`task`], [`attempt`], [`lease`], [`lane`], [`id`], [`time`], [`json`] |
@@ -80,6 +80,7 @@ pub mod memory;
 pub mod misfire;
 pub mod overlap;
 pub mod placement;
+pub mod resources;
 pub mod retry;
 mod runtime;
 pub mod schedule;

@@ -27,7 +27,8 @@ pub struct Placement {
     pub spread: Spread,
     /// Which of the executors that may take a task gets it.
     pub strategy: Strategy,
-    /// What a task needs of an executor's resources, by the names that executors report, such as `memory_mb`.
+    /// What a task needs of an executor's resources, by the names that executors [report](crate::resources), such as
+    /// `memory_mb`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<String, u64>,
 }

@@ -12,7 +12,7 @@ use jobcore::id::ExecutorId;
 use jobcore::memory::MemoryStore;
 use jobcore::retry::RetryPolicy;
 use jobcore::scheduler::{Cancel, Triggered};
-use jobcore::store::{AttemptFilter, PageRequest, ReadLogs};
+use jobcore::store::{AttemptFilter, ExecutorFilter, PageRequest, ReadLogs};
 use jobcore::task::{Task, TaskState};
 use jobcore::{
     Engine, EngineBuilder, HandlerError, JobBuilder, Scheduler, SchedulerExt, TaskContext, Trigger,
@@ -419,4 +419,25 @@ async fn events_tell_of_logs_and_recovery_and_end_with_the_engine() {
     }
     assert!(recovered, "no event told of the recovery");
     assert_eq!(logged, Some((2, 0)));
+}
+
+#[tokio::test]
+async fn a_node_reports_its_resources_with_its_first_heartbeat() {
+    let own = std::collections::BTreeMap::from([("gpus".to_owned(), 2)]);
+    for (engine, name) in [
+        (builder().start().await.unwrap(), "cpus"),
+        (builder().resources(own).start().await.unwrap(), "gpus"),
+    ] {
+        let reported = async {
+            loop {
+                let nodes = engine.list_executors(&ExecutorFilter::default()).await.unwrap();
+                if let Some(resources) = &nodes[0].resources {
+                    return resources.as_str().to_owned();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let reported = bounded(reported).await;
+        assert!(reported.contains(&format!("\"{name}\":")), "{reported}");
+    }
 }

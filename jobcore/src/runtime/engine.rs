@@ -36,6 +36,7 @@ use crate::id::ExecutorId;
 use crate::job::JobKind;
 use crate::lane::{Capability, ExecutorProfile};
 use crate::lease::Holder;
+use crate::resources::{MachineProbe, Reporting, ResourceProbe};
 use crate::store::{ExecutorStatus, Store};
 use crate::transport::Transport;
 
@@ -74,6 +75,7 @@ pub struct EngineBuilder {
     transport: Option<Arc<dyn Transport>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    resources: Arc<dyn ResourceProbe>,
     error: Option<Error>,
 }
 
@@ -125,6 +127,12 @@ impl EngineBuilder {
     /// Serves remote executors ([`ExecutorNode`](crate::ExecutorNode)) over this transport, if the node schedules.
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
         self.transport = Some(transport);
+        self
+    }
+
+    /// Reads what the node says of its resources, in place of [`MachineProbe`].
+    pub fn resources(mut self, probe: impl ResourceProbe) -> Self {
+        self.resources = Arc::new(probe);
         self
     }
 
@@ -189,6 +197,7 @@ impl EngineBuilder {
             entropy,
             config: self.config.clone(),
             executor_id,
+            resources: Reporting::new(self.resources.clone()),
             standing: Mutex::new(standing),
             wake: Wake::default(),
             health: Health::default(),
@@ -237,6 +246,7 @@ impl Engine {
             transport: None,
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
+            resources: Arc::new(MachineProbe::new()),
             error: None,
         }
     }

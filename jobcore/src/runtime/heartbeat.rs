@@ -113,11 +113,13 @@ impl Heart {
             return self.join(sent).await;
         }
         let (held, closed) = self.crew.leases.report();
+        let holder = self.node.holder();
+        let resources = self.node.resources.report(holder.incarnation, sent);
         let heartbeat = Heartbeat {
-            holder: self.node.holder(),
+            holder,
             held,
             closed: closed.clone(),
-            resources: None,
+            resources,
         };
         let answered = self.node.store.heartbeat(vec![heartbeat]).await;
         let outcome = match answered {

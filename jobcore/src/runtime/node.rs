@@ -19,6 +19,7 @@ use crate::event::{EVENT_BACKLOG, Event};
 use crate::id::ExecutorId;
 use crate::lane::ExecutorProfile;
 use crate::lease::{Holder, Incarnation};
+use crate::resources::Reporting;
 use crate::store::{ExecutorStatus, Store};
 use crate::time::Timestamp;
 
@@ -30,6 +31,7 @@ pub(crate) struct Node {
     pub(crate) config: EngineConfig,
     pub(crate) executor_id: ExecutorId,
     pub(crate) profile: ExecutorProfile,
+    pub(crate) resources: Reporting,
     pub(crate) standing: Mutex<Standing>,
     pub(crate) wake: Wake,
     pub(crate) health: Health,

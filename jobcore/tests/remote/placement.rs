@@ -69,3 +69,11 @@ async fn a_required_spread_puts_tasks_apart() {
     let counts = placed(apart, 3).await;
     assert_eq!(counts.len(), 3, "{counts:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_needed_resource_is_reported_and_used_up() {
+    let mut needs = by(Strategy::Any);
+    needs.resources.insert("cpus".into(), 1);
+    let counts = placed(needs, 6).await;
+    assert_eq!(counts.values().sum::<usize>(), 6, "{counts:?}");
+}

@@ -19,6 +19,7 @@ use crate::id::ExecutorId;
 use crate::job::JobKind;
 use crate::lane::ExecutorProfile;
 use crate::lease::Holder;
+use crate::resources::{MachineProbe, Reporting, ResourceProbe};
 use crate::transport::ExecutorTransport;
 
 mod intake;
@@ -67,6 +68,7 @@ pub struct ExecutorNodeBuilder {
     executors: Vec<(JobKind, Arc<dyn Executor>)>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    resources: Arc<dyn ResourceProbe>,
     error: Option<Error>,
 }
 
@@ -102,6 +104,12 @@ impl ExecutorNodeBuilder {
                 self
             }
         }
+    }
+
+    /// Reads what the node says of its resources, in place of [`MachineProbe`].
+    pub fn resources(mut self, probe: impl ResourceProbe) -> Self {
+        self.resources = Arc::new(probe);
+        self
     }
 
     /// Changes settings: those about the node, its capacity, lease and heartbeats, `start_delay` and `settle_delay` (how
@@ -152,6 +160,7 @@ impl ExecutorNodeBuilder {
             self.executors,
             self.clock,
             self.entropy,
+            Reporting::new(self.resources),
         );
         let link = Arc::new(link);
         Membership::new(link.clone()).start()?;
@@ -185,6 +194,7 @@ impl ExecutorNode {
             executors: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
+            resources: Arc::new(MachineProbe::new()),
             error: None,
         }
     }

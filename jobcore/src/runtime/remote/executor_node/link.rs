@@ -21,6 +21,7 @@ use crate::id::ExecutorId;
 use crate::job::JobKind;
 use crate::lane::ExecutorProfile;
 use crate::lease::{Holder, Incarnation};
+use crate::resources::Reporting;
 use crate::runtime::attempt::Running;
 use crate::runtime::health::Health;
 use crate::runtime::node::StoreClock;
@@ -41,6 +42,7 @@ pub(super) struct Link {
     executors: Vec<(JobKind, Arc<dyn Executor>)>,
     pub(super) clock: Arc<StoreClock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) resources: Reporting,
     pub(super) health: Health,
     /// Recognises this process's joins.
     pub(super) nonce: u64,
@@ -86,6 +88,7 @@ impl Link {
         executors: Vec<(JobKind, Arc<dyn Executor>)>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        resources: Reporting,
     ) -> Self {
         let clock = Arc::new(StoreClock::new(clock));
         let generated = || ExecutorId::generate(clock.now(), &*entropy);
@@ -108,6 +111,7 @@ impl Link {
             executors,
             clock,
             entropy,
+            resources,
             report,
             health: Health::default(),
             ledger: Mutex::default(),

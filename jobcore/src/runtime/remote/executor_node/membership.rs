@@ -180,13 +180,14 @@ impl Membership {
         } else {
             Taking::Tasks
         };
+        let resources = link.resources.report(from.holder.incarnation, sent);
         Some(Beat {
             from,
             sequence,
             beat_time,
             taking,
             held: Some(held),
-            resources: None,
+            resources,
         })
     }
 
