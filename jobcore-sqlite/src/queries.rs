@@ -16,6 +16,7 @@ pub(crate) mod jobs;
 pub(crate) mod lanes;
 mod leases;
 mod listing;
+mod parts;
 pub(crate) mod promote;
 pub(crate) mod purge;
 pub(crate) mod records;

@@ -7,6 +7,7 @@ pub mod attempt;
 pub mod fire;
 pub mod gate;
 pub mod liveness;
+pub mod part;
 pub mod placement;
 pub mod recover;
 pub mod remote;

@@ -61,7 +61,8 @@ pub enum Strategy {
     LeastLoaded,
     /// Always the same one for the same job, while it is there.
     ConsistentHash,
-    /// All that are online at the fire: one task (part) each.
+    /// All that are online at the fire: one task (part) each. A part whose executor is disabled, or gone for longer than
+    /// [`RETURN_WITHIN`](crate::engine::part::RETURN_WITHIN), before it started is `Skipped`.
     Broadcast,
     /// As many tasks (parts) as told; each learns its number and the count.
     Shard {

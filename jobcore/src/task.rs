@@ -45,7 +45,7 @@ pub enum TaskState {
     TimedOut = 7,
     /// Final: cancelled before it succeeded.
     Cancelled = 8,
-    /// Final: the overlap policy, or a disabled executor, let it go without an attempt.
+    /// Final: the overlap policy let it go, or it is a part of a broadcast that its executor won't start any more.
     Skipped = 9,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jobcore::id::TaskId;
+use jobcore::id::{ExecutorId, TaskId};
 use jobcore::lease::{FencingToken, Holder, Incarnation, MIN_LEASE};
 use jobcore::store::{
     Alive, ExecutorFilter, ExecutorRecord, ExpireExecutors, Heartbeat, HeartbeatOutcome, Held,
@@ -63,10 +63,7 @@ impl State {
     }
 
     pub(crate) fn list_executors(&self, filter: &ExecutorFilter) -> Vec<ExecutorRecord> {
-        let records = self.executors.values().map(|row| ExecutorRecord {
-            status: row.status(),
-            ..row.record.clone()
-        });
+        let records = self.executors.values().map(ExecutorRow::shown);
         let matching = records.filter(|record| {
             filter
                 .executor_id
@@ -79,6 +76,10 @@ impl State {
                     .is_none_or(|group| record.profile.group == *group)
         });
         matching.collect()
+    }
+
+    pub(crate) fn executor(&self, executor_id: &ExecutorId) -> Option<ExecutorRecord> {
+        self.executors.get(executor_id).map(ExecutorRow::shown)
     }
 
     pub(crate) fn set_executor_status(&mut self, change: SetExecutorStatus) -> SetExecutorStatusOutcome {

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jobcore::Timestamp;
 use jobcore::engine::gate::{Candidate, GateState, Occupant, SKIPPED, SUPERSEDED, Step, counts, plan};
+use jobcore::engine::part::abandoned;
 use jobcore::engine::settle::JOB_DELETED;
 use jobcore::gate::GateKey;
-use jobcore::id::TaskId;
+use jobcore::id::{ExecutorId, TaskId};
+use jobcore::lane::Lane;
 use jobcore::store::{Decision, DecisionKind, PromoteRequest, Promoted};
 use jobcore::task::{Rank, Task, TaskState};
 
@@ -31,6 +33,7 @@ impl State {
         };
         let gates = request.gates.unwrap_or_else(|| {
             self.promote_due(&mut promotion);
+            self.skip_abandoned(&mut promotion);
             self.gates.keys().cloned().collect()
         });
         self.pass_gates(gates, &mut promotion);
@@ -57,6 +60,36 @@ impl State {
             if let Some(live) = self.live.get_mut(&task_id) {
                 live.task.state = TaskState::Ready;
                 promotion.promoted.ready += 1;
+            }
+        }
+    }
+
+    /// Settles parts of broadcasts that nobody will start.
+    fn skip_abandoned(&mut self, promotion: &mut Promotion) {
+        let ready = self
+            .live
+            .values()
+            .map(|live| &live.task)
+            .filter(|task| task.state == TaskState::Ready);
+        let mut parts: Vec<(Lane, Rank, TaskId, String)> = Vec::new();
+        for task in ready {
+            let Some(executor_id) = task.lane.executor().map(ExecutorId::from_stored) else {
+                continue;
+            };
+            let abandoned = abandoned(&executor_id, self.executor(&executor_id).as_ref(), promotion.now);
+            if let Some(abandoned) = abandoned.filter(|abandoned| task.due_time <= abandoned.due_by) {
+                parts.push((
+                    task.lane.clone(),
+                    task.rank,
+                    task.task_id.clone(),
+                    abandoned.reason,
+                ));
+            }
+        }
+        parts.sort();
+        for (_, _, task_id, reason) in parts {
+            if promotion.may_move() {
+                self.finish_here(&task_id, TaskState::Skipped, &reason, promotion);
             }
         }
     }

@@ -91,6 +91,14 @@ impl ExecutorRow {
             _ => ExecutorStatus::Online,
         }
     }
+
+    /// The record as it is shown.
+    pub(crate) fn shown(&self) -> ExecutorRecord {
+        ExecutorRecord {
+            status: self.status(),
+            ..self.record.clone()
+        }
+    }
 }
 
 /// How a task becomes final.

@@ -142,6 +142,18 @@ impl Operation for ListExecutors {
     }
 }
 
+/// The executor with this id, if there is one.
+pub(crate) async fn executor(cx: &mut Cx<'_>, executor_id: &ExecutorId) -> Result<Option<ExecutorRecord>> {
+    let select = concat!(
+        "SELECT ",
+        executor_columns!(),
+        " FROM executors WHERE executor_id = ?1"
+    );
+    let query = sqlx::query(select).bind(executor_id.as_str().to_owned());
+    let row = query.fetch_optional(&mut *cx.sql).await?;
+    row.as_ref().map(decode).transpose()
+}
+
 fn decode(row: &SqliteRow) -> Result<ExecutorRecord> {
     let group: String = row.try_get(7)?;
     let profile = match row.try_get::<Option<&str>, _>(8)? {

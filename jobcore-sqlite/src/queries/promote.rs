@@ -14,6 +14,7 @@ use super::cancel::request_cancel;
 use super::decisions::insert_decisions;
 use super::gate_view::{connected, first_waiting, gone_waiting, view, waited_at};
 use super::gates::ripen;
+use super::parts::abandoned_parts;
 use super::stored_task::{StoredTask, replace_tasks};
 use super::task_row::{read_tasks, select_tasks, tasks_by_id};
 use super::transitions::{Transition, write_transitions};
@@ -48,6 +49,7 @@ impl Operation for Promote {
             Some(gates) => promotion.pass_gates(cx, gates.clone()).await?,
             None => {
                 promotion.promote_due(cx).await?;
+                promotion.skip_abandoned(cx).await?;
                 promotion.sweep(cx).await?;
             }
         }
@@ -100,6 +102,18 @@ impl Promotion {
             .into_iter()
             .map(|stored| self.end(stored, TaskState::Cancelled, JOB_DELETED));
         let transitions = transitions.collect::<Vec<_>>();
+        write_transitions(cx, transitions).await
+    }
+
+    /// Settles parts of broadcasts that nobody will start.
+    async fn skip_abandoned(&mut self, cx: &mut Cx<'_>) -> Result<()> {
+        let mut parts = abandoned_parts(cx, self.now, self.left).await?;
+        self.promoted.more |= parts.len() > self.left;
+        parts.truncate(self.left);
+        self.left -= parts.len();
+        let ends = parts.into_iter();
+        let ends = ends.map(|(stored, reason)| self.end(stored, TaskState::Skipped, &reason));
+        let transitions: Vec<Transition> = ends.collect();
         write_transitions(cx, transitions).await
     }
 

@@ -82,7 +82,13 @@ impl Generator {
     }
 
     fn pass(&mut self) -> Operation {
-        let millis = *self.pick(&[1, 20, 60, 120, 500, 1_000, 5_000]);
+        // The longest is enough to give up an executor that is offline.
+        let longest = if self.timed && self.one_in(5) {
+            301_000
+        } else {
+            5_000
+        };
+        let millis = *self.pick(&[1, 20, 60, 120, 500, 1_000, longest]);
         let time = Duration::from_millis(millis);
         self.now = self.now + time;
         self.asked.now = self.now;

@@ -6,6 +6,7 @@ mod heartbeats;
 mod inserts;
 mod lanes;
 mod overlaps;
+mod parts;
 mod promotions;
 mod rates;
 mod reads;
@@ -99,6 +100,18 @@ macro_rules! __task_store_cases {
                 "What is cancelled gives its place back behind all its gates, so that the newest passes at once.";
             cancel_previous_asks_what_is_held_and_waits [promote]
                 "A held earlier task is asked once, with its job's grace; the newest passes when it is final.";
+        }
+        parts {
+            parts_of_a_disabled_executor_are_skipped [promote, set_executor_status]
+                "Ready parts that only a disabled executor may take are settled as skipped, with the reason.";
+            parts_of_an_executor_that_stays_away_are_skipped [promote]
+                "Once it was offline for so long since its last heartbeat, and not before.";
+            parts_of_an_executor_that_comes_back_are_taken [promote, register_executor, claim]
+                "One that returns in time takes what waited for it.";
+            what_a_disabled_executor_holds_goes_on [promote, settle]
+                "A part that it holds isn't touched; given back, it is skipped.";
+            skipped_parts_make_room_at_their_gates [promote]
+                "The place of a part that nobody will start is free for others.";
         }
         rates {
             a_rate_spreads_tasks_up_to_a_second_ahead [promote]

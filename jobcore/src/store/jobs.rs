@@ -146,10 +146,11 @@ pub trait JobStore: Send + Sync + 'static {
     ///
     /// **Errors**: `InvalidInput` for a lease shorter than [`MIN_LEASE`](crate::lease::MIN_LEASE).
     ///
-    /// **Conformance**: `an_executor_that_joins_is_online`, `each_registration_is_a_higher_incarnation`,
-    /// `a_repeated_join_changes_nothing`, `a_join_that_is_not_repeated_is_a_new_incarnation`,
-    /// `concurrent_registrations_get_incarnations_of_their_own`, `a_new_incarnation_supersedes_the_old_one_at_once`,
-    /// `a_disabled_executor_stays_disabled`, `reported_resources_are_kept`.
+    /// **Conformance**: `a_disabled_executor_stays_disabled`, `a_join_that_is_not_repeated_is_a_new_incarnation`,
+    /// `a_new_incarnation_supersedes_the_old_one_at_once`, `a_repeated_join_changes_nothing`,
+    /// `an_executor_that_joins_is_online`, `concurrent_registrations_get_incarnations_of_their_own`,
+    /// `each_registration_is_a_higher_incarnation`, `parts_of_an_executor_that_comes_back_are_taken`,
+    /// `reported_resources_are_kept`.
     async fn register_executor(&self, registration: RegisterExecutor) -> Result<Registration>;
 
     /// Executors that match the filter, by `executor_id`.
@@ -163,9 +164,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// it; else one that is disabled is `Disabled`, one that drains is `Draining`, and any other `Online`. Disabling
     /// and enabling are remembered while it is gone; a drain of one that is gone changes nothing (`Set`).
     ///
-    /// **Conformance**: `a_disabled_executor_stays_disabled`, `an_enabled_executor_takes_tasks_again`,
-    /// `an_executor_that_left_is_offline`, `the_status_of_an_unknown_executor_is_not_set`,
-    /// `a_heartbeat_tells_what_people_ordered`.
+    /// **Conformance**: `a_disabled_executor_stays_disabled`, `a_heartbeat_tells_what_people_ordered`,
+    /// `an_enabled_executor_takes_tasks_again`, `an_executor_that_left_is_offline`,
+    /// `parts_of_a_disabled_executor_are_skipped`, `the_status_of_an_unknown_executor_is_not_set`.
     async fn set_executor_status(&self, change: SetExecutorStatus) -> Result<SetExecutorStatusOutcome>;
 }
 

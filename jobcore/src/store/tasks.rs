@@ -49,6 +49,9 @@ pub trait TaskStore: Send + Sync + 'static {
     ///
     /// - `Scheduled` tasks are taken by (`due_time`, `task_id`), and only where no gates are named. Behind gates, tasks
     ///   of jobs that are gone are settled first, by `task_id`.
+    /// - Then, also only where no gates are named, `Ready` parts of broadcasts that nobody will start are settled as
+    ///   `Skipped`, as [`engine::part::abandoned`](crate::engine::part::abandoned) says of their lanes' executors: by
+    ///   lane, within one by (rank, `task_id`).
     /// - Gates are locked in key order before anything behind them is counted. What shares a gate is decided
     ///   together: the plan sees all due `Blocked` tasks behind the gates concerned, behind the other gates of those
     ///   tasks, and so on. Tasks that the plan would certainly let wait may be left out of it. If more than `limit`
@@ -64,21 +67,23 @@ pub trait TaskStore: Send + Sync + 'static {
     ///   among the moved ones.
     /// - A gate lasts as long as a live task names it or its rate's arrival time lies in the future.
     ///
-    /// **Conformance**: `a_scheduled_task_becomes_ready_when_due`, `a_promotion_moves_up_to_its_limit`,
-    /// `named_gates_alone_are_promoted`, `a_limit_lets_the_lowest_ranks_pass`,
-    /// `a_limit_counts_ready_leased_and_running_tasks`, `the_newest_policy_holds_for_a_gate`,
-    /// `a_task_passes_all_its_gates_or_none`, `a_gated_task_waits_for_its_due_time`,
-    /// `a_repeated_task_comes_back_to_its_gates`, `due_tasks_of_a_deleted_job_are_cancelled`,
-    /// `tasks_of_a_deleted_job_behind_a_full_gate_are_cancelled`,
-    /// `gates_are_connected_by_what_waits_behind_a_full_one`, `concurrent_promoters_keep_a_limit`,
-    /// `promotion_races_with_settlement_within_the_limit`, `skip_settles_what_meets_an_earlier_task`, `skip_lets_pass_once_the_earlier_task_is_final`,
-    /// `a_task_that_waits_for_its_retry_still_overlaps`, `queue_one_lets_a_single_task_wait`,
-    /// `queue_all_lets_one_after_the_other_pass`, `cancel_previous_cancels_what_waits`,
-    /// `cancel_previous_frees_the_places_of_what_waits`,
-    /// `cancel_previous_asks_what_is_held_and_waits`, `a_rate_spreads_tasks_up_to_a_second_ahead`,
-    /// `what_passed_a_rate_becomes_ready_without_asking_again`, `a_burst_passes_at_once`,
-    /// `a_rate_remembers_what_passed_and_is_gone`, `a_gated_orphan_comes_back_to_its_gates`,
-    /// `a_cancel_names_the_gates_it_opens`, `a_step_reports_however_it_ends`.
+    /// **Conformance**: `a_burst_passes_at_once`, `a_cancel_names_the_gates_it_opens`,
+    /// `a_gated_orphan_comes_back_to_its_gates`, `a_gated_task_waits_for_its_due_time`,
+    /// `a_limit_counts_ready_leased_and_running_tasks`, `a_limit_lets_the_lowest_ranks_pass`,
+    /// `a_promotion_moves_up_to_its_limit`, `a_rate_remembers_what_passed_and_is_gone`,
+    /// `a_rate_spreads_tasks_up_to_a_second_ahead`, `a_repeated_task_comes_back_to_its_gates`,
+    /// `a_scheduled_task_becomes_ready_when_due`, `a_step_reports_however_it_ends`,
+    /// `a_task_passes_all_its_gates_or_none`, `a_task_that_waits_for_its_retry_still_overlaps`,
+    /// `cancel_previous_asks_what_is_held_and_waits`, `cancel_previous_cancels_what_waits`,
+    /// `cancel_previous_frees_the_places_of_what_waits`, `concurrent_promoters_keep_a_limit`,
+    /// `due_tasks_of_a_deleted_job_are_cancelled`, `gates_are_connected_by_what_waits_behind_a_full_one`,
+    /// `named_gates_alone_are_promoted`, `parts_of_a_disabled_executor_are_skipped`,
+    /// `parts_of_an_executor_that_comes_back_are_taken`, `parts_of_an_executor_that_stays_away_are_skipped`,
+    /// `promotion_races_with_settlement_within_the_limit`, `queue_all_lets_one_after_the_other_pass`,
+    /// `queue_one_lets_a_single_task_wait`, `skip_lets_pass_once_the_earlier_task_is_final`,
+    /// `skip_settles_what_meets_an_earlier_task`, `skipped_parts_make_room_at_their_gates`,
+    /// `tasks_of_a_deleted_job_behind_a_full_gate_are_cancelled`, `the_newest_policy_holds_for_a_gate`,
+    /// `what_a_disabled_executor_holds_goes_on`, `what_passed_a_rate_becomes_ready_without_asking_again`.
     async fn promote(&self, request: PromoteRequest) -> Result<Promoted>;
 
     /// All lanes that have live tasks, in order; may also name lanes that had some lately.
@@ -111,22 +116,23 @@ pub trait TaskStore: Send + Sync + 'static {
     /// is, since it may run: `Nothing` if that is all. A holder that isn't alive gets `NotAlive` here too. A `claim_id`
     /// is never used for another request.
     ///
-    /// **Conformance**: `a_new_incarnation_supersedes_the_old_one_at_once`, `an_enabled_executor_takes_tasks_again`,
-    /// `promotion_races_with_settlement_within_the_limit`, `a_claim_makes_a_lease`, `only_ready_tasks_are_claimed`,
-    /// `a_claim_takes_no_more_than_its_limit`, `the_lowest_rank_goes_first`, `tokens_strictly_increase_per_task`,
-    /// `an_unregistered_holder_claims_nothing`, `a_dead_holder_claims_nothing`,
-    /// `a_missed_lease_alone_is_no_hindrance`, `a_disabled_or_draining_holder_takes_nothing_new`,
-    /// `a_holder_gets_no_more_than_it_may_hold`, `concurrent_claims_on_behalf_keep_what_a_holder_may_hold`,
-    /// `a_task_of_a_deleted_job_is_cancelled_at_its_claim`, `two_claims_never_get_the_same_task`,
-    /// `a_lost_answer_can_be_asked_for`, `a_dead_holder_is_not_told_its_lease`,
-    /// `a_replay_leaves_what_is_held_of_a_deleted_job`,
-    /// `a_claim_that_never_happened_is_made_by_its_replay`, `a_full_batch_is_carried_out`,
-    /// `empty_requests_are_answered_with_nothing`, `only_the_named_lanes_are_claimed`,
-    /// `a_full_lane_does_not_starve_the_others`, `what_a_lane_leaves_goes_to_the_others_in_order`,
-    /// `a_limit_below_the_number_of_lanes_serves_the_first`, `a_suspect_moves_to_the_quarantine`,
-    /// `a_suspect_is_claimed_alone`, `a_checkpoint_reaches_the_next_attempt`, `a_lease_that_was_not_named_is_told`,
-    /// `a_dispatched_task_is_missed_only_after_its_start_before`, `a_deleted_job_does_not_keep_an_orphan`,
-    /// `a_changed_priority_moves_a_task_in_its_lane`, `a_step_reports_however_it_ends`.
+    /// **Conformance**: `a_changed_priority_moves_a_task_in_its_lane`, `a_checkpoint_reaches_the_next_attempt`,
+    /// `a_claim_makes_a_lease`, `a_claim_takes_no_more_than_its_limit`,
+    /// `a_claim_that_never_happened_is_made_by_its_replay`, `a_dead_holder_claims_nothing`,
+    /// `a_dead_holder_is_not_told_its_lease`, `a_deleted_job_does_not_keep_an_orphan`,
+    /// `a_disabled_or_draining_holder_takes_nothing_new`, `a_dispatched_task_is_missed_only_after_its_start_before`,
+    /// `a_full_batch_is_carried_out`, `a_full_lane_does_not_starve_the_others`,
+    /// `a_holder_gets_no_more_than_it_may_hold`, `a_lease_that_was_not_named_is_told`,
+    /// `a_limit_below_the_number_of_lanes_serves_the_first`, `a_lost_answer_can_be_asked_for`,
+    /// `a_missed_lease_alone_is_no_hindrance`, `a_new_incarnation_supersedes_the_old_one_at_once`,
+    /// `a_replay_leaves_what_is_held_of_a_deleted_job`, `a_step_reports_however_it_ends`, `a_suspect_is_claimed_alone`,
+    /// `a_suspect_moves_to_the_quarantine`, `a_task_of_a_deleted_job_is_cancelled_at_its_claim`,
+    /// `an_enabled_executor_takes_tasks_again`, `an_unregistered_holder_claims_nothing`,
+    /// `concurrent_claims_on_behalf_keep_what_a_holder_may_hold`, `empty_requests_are_answered_with_nothing`,
+    /// `only_ready_tasks_are_claimed`, `only_the_named_lanes_are_claimed`,
+    /// `parts_of_an_executor_that_comes_back_are_taken`, `promotion_races_with_settlement_within_the_limit`,
+    /// `the_lowest_rank_goes_first`, `tokens_strictly_increase_per_task`, `two_claims_never_get_the_same_task`,
+    /// `what_a_lane_leaves_goes_to_the_others_in_order`.
     async fn claim(&self, request: ClaimRequest) -> Result<ClaimOutcome>;
 
     /// Records that attempts began: task `Running`, and a row in the history with status `running`.
@@ -175,19 +181,19 @@ pub trait TaskStore: Send + Sync + 'static {
     ///
     /// **Errors**: `InvalidInput` if a wish for a final state names one that isn't.
     ///
-    /// **Conformance**: `a_repeated_task_comes_back_to_its_gates`,
-    /// `promotion_races_with_settlement_within_the_limit`, `a_full_batch_is_carried_out`,
-    /// `empty_requests_are_answered_with_nothing`, `a_checkpoint_reaches_the_next_attempt`,
-    /// `a_final_task_moves_to_history`, `every_final_state_is_kept`,
-    /// `a_wish_for_a_state_that_is_not_final_is_refused`, `start_and_end_can_be_written_together`,
-    /// `a_retry_waits_and_counts_as_a_failure`, `a_retry_that_is_due_is_ready_at_once`, `a_snooze_is_no_failure`,
-    /// `an_attempt_that_never_began_does_not_count`, `a_recorded_start_given_back_is_released`,
-    /// `a_settlement_can_bring_a_checkpoint`, `a_repetition_does_not_survive_a_cancel`,
-    /// `a_success_counts_before_a_cancel`, `a_settlement_counts_once`, `a_settlement_twice_in_a_batch_counts_once`,
-    /// `giving_back_twice_is_fenced`, `a_stale_fence_settles_nothing`, `final_is_final`,
-    /// `settlements_are_answered_in_order_and_independently`, `a_settlement_names_the_gates_it_opens`,
-    /// `one_of_many_concurrent_settlements_counts`, `concurrent_settlements_of_one_lease_all_count`,
-    /// `a_recovered_lease_is_fenced`, `a_settled_step_reports_to_its_run`, `concurrent_settlements_all_report`.
+    /// **Conformance**: `a_checkpoint_reaches_the_next_attempt`, `a_final_task_moves_to_history`,
+    /// `a_full_batch_is_carried_out`, `a_recorded_start_given_back_is_released`, `a_recovered_lease_is_fenced`,
+    /// `a_repeated_task_comes_back_to_its_gates`, `a_repetition_does_not_survive_a_cancel`,
+    /// `a_retry_that_is_due_is_ready_at_once`, `a_retry_waits_and_counts_as_a_failure`,
+    /// `a_settled_step_reports_to_its_run`, `a_settlement_can_bring_a_checkpoint`, `a_settlement_counts_once`,
+    /// `a_settlement_names_the_gates_it_opens`, `a_settlement_twice_in_a_batch_counts_once`, `a_snooze_is_no_failure`,
+    /// `a_stale_fence_settles_nothing`, `a_success_counts_before_a_cancel`,
+    /// `a_wish_for_a_state_that_is_not_final_is_refused`, `an_attempt_that_never_began_does_not_count`,
+    /// `concurrent_settlements_all_report`, `concurrent_settlements_of_one_lease_all_count`,
+    /// `empty_requests_are_answered_with_nothing`, `every_final_state_is_kept`, `final_is_final`,
+    /// `giving_back_twice_is_fenced`, `one_of_many_concurrent_settlements_counts`,
+    /// `promotion_races_with_settlement_within_the_limit`, `settlements_are_answered_in_order_and_independently`,
+    /// `start_and_end_can_be_written_together`, `what_a_disabled_executor_holds_goes_on`.
     async fn settle(&self, settlements: Vec<Settlement>, now: Timestamp) -> Result<Vec<SettleOutcome>>;
 
     /// Saves checkpoints and progress of attempts, whether their start was recorded or not. A stale fence changes

@@ -25,7 +25,8 @@ impl Generator {
     fn lane(&mut self) -> Lane {
         let name = *self.pick(&["h0", "h1"]);
         let capability = Capability::handler(name).expect("invariant: a good name");
-        Lane::new("default", &capability, &BTreeMap::new(), None)
+        let executor = self.one_in(4).then(|| self.executor_id());
+        Lane::new("default", &capability, &BTreeMap::new(), executor.as_ref())
     }
 
     /// A new task; seldom one whose id is taken.

@@ -115,6 +115,10 @@ impl Executors {
         Ok(Registration { incarnation, now })
     }
 
+    pub(super) fn get(&self, executor_id: &ExecutorId) -> Option<&ExecutorRecord> {
+        self.0.get(executor_id).map(|entry| &entry.record)
+    }
+
     pub(super) fn standing(&self, holder: &Holder) -> Standing {
         match self.0.get(&holder.executor_id) {
             Some(entry) if entry.record.incarnation > holder.incarnation => Standing::Superseded,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::tasks::Slot;
-use crate::id::TaskId;
+use crate::id::{ExecutorId, TaskId};
 use crate::lane::Lane;
 use crate::task::{Rank, Task};
 
@@ -103,6 +103,33 @@ impl Lanes {
     pub(super) fn pop(&mut self, id: LaneId) -> Option<Slot> {
         let entry = self.entries.get_mut(id as usize)?.as_mut()?;
         Some(entry.ready.pop_first()?.1)
+    }
+
+    /// The lanes with something ready that placement fixed to one executor, in order.
+    pub(super) fn fixed(&self) -> Vec<(ExecutorId, LaneId)> {
+        let ready = |id: &LaneId| {
+            self.entries[*id as usize]
+                .as_ref()
+                .is_some_and(|entry| !entry.ready.is_empty())
+        };
+        let lanes = self
+            .by_lane
+            .iter()
+            .filter(|(lane, id)| lane.executor().is_some() && ready(id));
+        let mut lanes: Vec<(&Lane, LaneId)> = lanes.map(|(lane, id)| (lane, *id)).collect();
+        lanes.sort_unstable();
+        let named = lanes
+            .into_iter()
+            .filter_map(|(lane, id)| Some((lane.executor()?, id)));
+        named
+            .map(|(executor, id)| (ExecutorId::from_stored(executor), id))
+            .collect()
+    }
+
+    /// The tasks of a lane that can be claimed, in the order of claims.
+    pub(super) fn ready(&self, id: LaneId) -> impl Iterator<Item = Slot> {
+        let entry = self.entries.get(id as usize).and_then(Option::as_ref);
+        entry.into_iter().flat_map(|entry| entry.ready.values().copied())
     }
 
     #[cfg(test)]

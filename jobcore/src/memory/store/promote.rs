@@ -9,6 +9,7 @@ use super::tasks::Slot;
 use crate::engine::gate::{
     Candidate, Connected, GateState, Occupant, Plan, Rooms, SKIPPED, SUPERSEDED, Step, plan,
 };
+use crate::engine::part::abandoned;
 use crate::engine::settle::JOB_DELETED;
 use crate::gate::GateKey;
 use crate::id::TaskId;
@@ -30,6 +31,7 @@ impl State {
             Some(gates) => gates,
             None => {
                 self.promote_due(&mut promotion);
+                self.skip_abandoned(&mut promotion);
                 self.gates.forget_idle(request.now);
                 self.gates.waited_at()
             }
@@ -92,6 +94,31 @@ impl State {
             self.tasks.task_mut(slot).state = TaskState::Ready;
             self.attach(slot);
             promotion.promoted.ready += 1;
+        }
+    }
+
+    /// Settles parts of broadcasts that nobody will start.
+    fn skip_abandoned(&mut self, promotion: &mut Promotion) {
+        for (executor_id, lane) in self.lanes.fixed() {
+            let record = self.executors.get(&executor_id);
+            let Some(abandoned) = abandoned(&executor_id, record, promotion.now) else {
+                continue;
+            };
+            let due = |slot: &Slot| self.tasks.task(*slot).due_time <= abandoned.due_by;
+            let slots: Vec<Slot> = self
+                .lanes
+                .ready(lane)
+                .filter(due)
+                .take(promotion.left + 1)
+                .collect();
+            for slot in slots {
+                if promotion.left == 0 {
+                    promotion.promoted.more = true;
+                    return;
+                }
+                promotion.left -= 1;
+                self.finish_here(slot, TaskState::Skipped, &abandoned.reason, promotion);
+            }
         }
     }
 
