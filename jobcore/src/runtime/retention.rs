@@ -1,11 +1,13 @@
 //! Housekeeping: deletes old history in small steps, and measures the queues.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::crew::Crew;
 use super::node::Node;
 use crate::error::Result;
+use crate::lane::Lane;
 use crate::store::Purge;
 use crate::telemetry;
 
@@ -28,9 +30,10 @@ pub(crate) async fn purge(node: Arc<Node>) {
 
 /// Measures the queues and the crew; runs until the node drains.
 pub(crate) async fn measure(node: Arc<Node>, crew: Arc<Crew>) {
+    let mut shown = BTreeSet::new();
     while turn(&node, MEASURE_EVERY).await {
         metrics::gauge!(telemetry::RUNNING).set(crew.load().0 as f64);
-        let measured = measure_once(&node).await;
+        let measured = measure_once(&node, &mut shown).await;
         report(&node, "measure", measured).await;
     }
 }
@@ -73,15 +76,29 @@ async fn purge_once(node: &Node) -> Result<()> {
     }
 }
 
-async fn measure_once(node: &Node) -> Result<()> {
+/// Shows the queues; those in `shown` that are empty by now as such, since a gauge keeps its last value.
+async fn measure_once(node: &Node, shown: &mut BTreeSet<(Lane, &'static str)>) -> Result<()> {
     let now = node.now();
-    for count in node.store.task_counts().await? {
-        let labels = [
-            ("lane", count.lane.to_string()),
-            ("state", count.state.as_str().to_owned()),
-        ];
-        metrics::gauge!(telemetry::TASKS, &labels).set(count.count as f64);
-        metrics::gauge!(telemetry::OLDEST_TASK, &labels).set(now.since(count.oldest_due_time).as_secs_f64());
+    let counts = node.store.task_counts().await?;
+    let mut gone = std::mem::take(shown);
+    for count in counts {
+        let queue = (count.lane, count.state.as_str());
+        show(
+            &queue,
+            count.count as f64,
+            now.since(count.oldest_due_time).as_secs_f64(),
+        );
+        gone.remove(&queue);
+        shown.insert(queue);
+    }
+    for queue in &gone {
+        show(queue, 0.0, 0.0);
     }
     Ok(())
+}
+
+fn show((lane, state): &(Lane, &'static str), tasks: f64, oldest: f64) {
+    let labels = [("lane", lane.to_string()), ("state", (*state).to_owned())];
+    metrics::gauge!(telemetry::TASKS, &labels).set(tasks);
+    metrics::gauge!(telemetry::OLDEST_TASK, &labels).set(oldest);
 }
