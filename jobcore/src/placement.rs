@@ -1,4 +1,20 @@
 //! Placement: which executors may take a job's tasks, and which of those gets one.
+//!
+//! What is *required* holds on every executor: group, labels, [`Spread::Required`], resources. What is a *wish* among
+//! several executors needs someone who sees them all: the scheduler that claims for
+//! [executors without a store](crate::ExecutorNode) follows it. An [engine](crate::Engine) that claims for itself sees
+//! only its own room, so among engines whoever has room first takes the task:
+//!
+//! | | executors without a store | engines among themselves |
+//! |---|---|---|
+//! | group, required labels | kept | kept |
+//! | `Spread::Required`, resources | kept | kept, by each from what it holds itself |
+//! | `ConsistentHash` | kept | kept, but for a moment after one joined or left |
+//! | `Broadcast`, `Shard` | parts made at the fire, a broadcast's each for its executor | the same |
+//! | `RoundRobin`, `Weighted`, `LeastLoaded` | followed, by each scheduler from what it gave | free room decides, which comes near the last two |
+//! | `preferred_labels`, `Spread::Preferred` | followed while there is room | not followed |
+//!
+//! Where both kinds serve the same lane, they compete for it, and each keeps its own column.
 
 use std::collections::BTreeMap;
 

@@ -160,6 +160,11 @@ impl Reporting {
         }
     }
 
+    /// What there is now.
+    pub(crate) fn read(&self) -> BTreeMap<String, u64> {
+        self.probe.read()
+    }
+
     /// What the heartbeat of this incarnation should say now; `None` while the last report will do.
     pub(crate) fn report(&self, incarnation: Incarnation, now: Timestamp) -> Option<Json> {
         let mut last = self.last.lock();

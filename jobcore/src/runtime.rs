@@ -10,6 +10,7 @@
 //! No loop ends on an error: it is retried with growing, jittered pauses, counted, and shown in the status.
 
 mod attempt;
+mod choice;
 mod claim;
 mod crew;
 mod drain;

@@ -1,8 +1,10 @@
 //! Placement: which executor gets the next task of a job that doesn't leave it to chance.
 //!
 //! A job whose [`Placement`] chooses has a lane of its own, so whoever claims on behalf of executors can choose one for
-//! each task. Jobs with the strategy `Any` and no wishes never come here.
+//! each task ([`choose`]), and a node that claims for itself can leave to others what isn't for it ([`takes`]). Jobs with
+//! the strategy `Any` and no wishes never come here.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::id::{ExecutorId, JobId};
@@ -85,10 +87,7 @@ impl Candidate {
 /// the task waits for that one while it is there.
 pub fn choose(placement: &Placement, job_id: &JobId, candidates: &[Candidate]) -> Option<usize> {
     if placement.strategy == Strategy::ConsistentHash {
-        let first = (0..candidates.len()).max_by_key(|n| {
-            let id = &candidates[*n].executor_id;
-            (affinity(job_id, id), std::cmp::Reverse(id))
-        });
+        let first = (0..candidates.len()).max_by_key(|n| draw(job_id, &candidates[*n].executor_id));
         return first.filter(|n| candidates[*n].meets(placement));
     }
     (0..candidates.len())
@@ -104,6 +103,31 @@ pub fn choose(placement: &Placement, job_id: &JobId, candidates: &[Candidate]) -
                 candidate.executor_id.clone(),
             )
         })
+}
+
+/// How many of the job's tasks a node that claims for itself takes now.
+///
+/// `others` are the nodes that could take them as well. Of a job with a consistent hash only the one takes that the job
+/// is drawn to; what is required (apartness, resources) is kept, each task counted. Wishes among several nodes are not
+/// seen from one of them: whoever has room takes.
+pub fn takes(placement: &Placement, job_id: &JobId, own: &Candidate, others: &[ExecutorId]) -> u32 {
+    let drawn = draw(job_id, &own.executor_id);
+    let elsewhere = others.iter().any(|other| draw(job_id, other) > drawn);
+    if placement.strategy == Strategy::ConsistentHash && elsewhere {
+        return 0;
+    }
+    let mut own = own.clone();
+    let mut taken = 0;
+    while own.meets(placement) {
+        own.give(placement);
+        taken += 1;
+    }
+    taken
+}
+
+/// What a consistent hash goes by: the greatest has the job.
+fn draw<'a>(job_id: &JobId, executor_id: &'a ExecutorId) -> (u64, Reverse<&'a ExecutorId>) {
+    (affinity(job_id, executor_id), Reverse(executor_id))
 }
 
 /// How strongly a job is drawn to an executor: rendezvous hashing, so that when an executor leaves only its jobs move.
@@ -250,5 +274,39 @@ mod tests {
             ["b", "b"],
             "who reports none has none"
         );
+    }
+
+    #[test]
+    fn a_node_of_its_own_takes_what_a_hash_draws_to_it() {
+        let ids = ["a", "b", "c"].map(|id| ExecutorId::new(id).unwrap());
+        let all: Vec<_> = ["a", "b", "c"].map(|id| candidate(id, 3)).to_vec();
+        let hashed = placement(Strategy::ConsistentHash);
+        for n in 0..50 {
+            let job_id = JobId::new(format!("job-{n}")).unwrap();
+            let others = |own: &Candidate| -> Vec<_> {
+                ids.iter().filter(|id| **id != own.executor_id).cloned().collect()
+            };
+            let takers: Vec<_> = (0..3)
+                .filter(|n| takes(&hashed, &job_id, &all[*n], &others(&all[*n])) == 3)
+                .collect();
+            assert_eq!(takers, [choose(&hashed, &job_id, &all).unwrap()]);
+        }
+    }
+
+    #[test]
+    fn a_node_of_its_own_keeps_what_is_required() {
+        let job_id = JobId::new("job").unwrap();
+        let mut own = candidate("a", 5);
+        let mut apart = placement(Strategy::RoundRobin);
+        assert_eq!(takes(&apart, &job_id, &own, &[]), 5);
+        apart.spread = Spread::Required;
+        assert_eq!(takes(&apart, &job_id, &own, &[]), 1);
+        own.held_of_job = 1;
+        assert_eq!(takes(&apart, &job_id, &own, &[]), 0);
+        let mut hungry = placement(Strategy::Any);
+        hungry.resources.insert("memory_mb".into(), 400);
+        assert_eq!(takes(&hungry, &job_id, &own, &[]), 0, "who has none takes none");
+        own.resources.insert("memory_mb".into(), 1_000);
+        assert_eq!(takes(&hungry, &job_id, &own, &[]), 2);
     }
 }

@@ -1,14 +1,16 @@
 //! Claiming: takes ready tasks of the lanes that the node serves, as many as the crew has room for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::choice::{self, Choice};
 use super::crew::Crew;
 use super::node::Node;
 use crate::error::Result;
 use crate::id::ClaimId;
+use crate::job::Job;
 use crate::lane::Lane;
 use crate::store::{ClaimOutcome, ClaimRequest};
 use crate::telemetry;
@@ -19,40 +21,84 @@ const MOST_LANES: usize = 1_000;
 
 /// The lanes that the node serves, as far as it has heard of them.
 #[derive(Debug, Default)]
-pub(crate) struct Lanes(Mutex<BTreeSet<Lane>>);
+pub(crate) struct Lanes(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    lanes: BTreeSet<Lane>,
+    /// How the node serves those that are jobs' own. What isn't here yet isn't served.
+    choices: BTreeMap<Lane, Choice>,
+    /// Whether there is one that isn't there yet.
+    stale: bool,
+}
+
+/// What to claim from, in this order within each.
+#[derive(Debug, Default)]
+struct Turn {
+    ordinary: Vec<Lane>,
+    suspects: Vec<Lane>,
+    measured: Vec<(Lane, Arc<Job>)>,
+}
 
 impl Lanes {
     /// Tasks were put into this lane.
     pub(crate) fn heard_of(&self, node: &Node, lane: &Lane) {
-        if !self.0.lock().contains(lane) && node.profile.serves(&node.executor_id, lane) {
-            self.0.lock().insert(lane.clone());
+        let mut known = self.0.lock();
+        if !known.lanes.contains(lane) && node.profile.serves(&node.executor_id, lane) {
+            known.lanes.insert(lane.clone());
+            known.stale |= lane.job().is_some();
         }
+    }
+
+    /// Whether there is a lane of which it isn't known how the node serves it.
+    fn stale(&self) -> bool {
+        self.0.lock().stale
     }
 
     /// Asks the store which lanes there are.
     async fn refresh(&self, node: &Node) -> Result<()> {
         let there = node.store.lanes().await?;
-        let mut lanes = self.0.lock();
-        if lanes.len() > MOST_LANES {
-            lanes.clear();
-        }
-        lanes.extend(
-            there
-                .into_iter()
-                .filter(|lane| node.profile.serves(&node.executor_id, lane)),
-        );
+        let own: Vec<Lane> = {
+            let mut known = self.0.lock();
+            if known.lanes.len() > MOST_LANES {
+                known.lanes.clear();
+            }
+            let serves = |lane: &Lane| node.profile.serves(&node.executor_id, lane);
+            known.lanes.extend(there.into_iter().filter(serves));
+            known.stale = false;
+            let own = known.lanes.iter().filter(|lane| lane.job().is_some());
+            own.cloned().collect()
+        };
+        let choices = choice::look_up(node, own).await?;
+        self.0.lock().choices = choices;
         Ok(())
     }
 
-    /// Ordinary lanes, beginning with another one each time so that none is always last; and those of suspects.
-    fn in_turn(&self, turn: usize) -> (Vec<Lane>, Vec<Lane>) {
-        let lanes = self.0.lock();
-        let (suspects, mut ordinary): (Vec<_>, Vec<_>) = lanes.iter().cloned().partition(Lane::is_quarantine);
-        if !ordinary.is_empty() {
-            let turn = turn % ordinary.len();
-            ordinary.rotate_left(turn);
+    /// The lanes that the node serves, beginning with another one each time so that none is always last.
+    fn in_turn(&self, turn: usize) -> Turn {
+        let known = self.0.lock();
+        let mut lanes = Turn::default();
+        for lane in &known.lanes {
+            let choice = match lane.job() {
+                None => Some(&Choice::Open),
+                Some(_) => known.choices.get(lane),
+            };
+            match choice {
+                None | Some(Choice::Elsewhere) => {}
+                Some(_) if lane.is_quarantine() => lanes.suspects.push(lane.clone()),
+                Some(Choice::Open) => lanes.ordinary.push(lane.clone()),
+                Some(Choice::Measured(job)) => lanes.measured.push((lane.clone(), job.clone())),
+            }
         }
-        (ordinary, suspects)
+        if !lanes.ordinary.is_empty() {
+            let turn = turn % lanes.ordinary.len();
+            lanes.ordinary.rotate_left(turn);
+        }
+        if !lanes.measured.is_empty() {
+            let turn = turn % lanes.measured.len();
+            lanes.measured.rotate_left(turn);
+        }
+        lanes
     }
 }
 
@@ -88,7 +134,7 @@ impl Claimer {
         let node = self.node.clone();
         let mut look_up_lanes = node.now();
         while !node.draining.is_cancelled() {
-            if node.now() >= look_up_lanes {
+            if node.now() >= look_up_lanes || self.lanes.stale() {
                 look_up_lanes = self.look_up_lanes().await;
             }
             while self.round().await == Round::Again {}
@@ -118,10 +164,38 @@ impl Claimer {
             return Round::Done;
         }
         self.turn = self.turn.wrapping_add(1);
-        let (lanes, suspects) = self.lanes.in_turn(self.turn);
+        let Turn {
+            ordinary,
+            suspects,
+            measured,
+        } = self.lanes.in_turn(self.turn);
         if !suspects.is_empty() && self.crew.takes_suspects() && self.crew.room() > 0 {
             self.claim(suspects, 1).await;
         }
+        // First every other time, so that neither keeps the others waiting.
+        let measured_first = self.turn.is_multiple_of(2);
+        if measured_first {
+            self.claim_measured(&measured).await;
+        }
+        let round = self.claim_ordinary(ordinary).await;
+        if !measured_first {
+            self.claim_measured(&measured).await;
+        }
+        round
+    }
+
+    /// Claims from the lanes of jobs that require what the node must measure, as much as that allows.
+    async fn claim_measured(&self, lanes: &[(Lane, Arc<Job>)]) {
+        for (lane, job) in lanes {
+            let room = self.crew.room().min(self.node.config.claim_batch);
+            let share = choice::share(&self.node, &self.crew.held(), job, room);
+            if share > 0 {
+                self.claim(vec![lane.clone()], share).await;
+            }
+        }
+    }
+
+    async fn claim_ordinary(&self, lanes: Vec<Lane>) -> Round {
         let room = self.crew.room().min(self.node.config.claim_batch);
         if room == 0 || lanes.is_empty() {
             return Round::Done;

@@ -12,13 +12,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::attempt;
+use super::choice::Held;
 use super::journal::Journal;
 use super::leases::Leases;
 use super::node::Node;
 use super::settle::Settler;
 use super::start::Starter;
 use crate::executor::Executor;
-use crate::job::JobKind;
+use crate::job::{Job, JobKind};
 use crate::lease::{ClaimedTask, FencingToken, Holder, Lease};
 use crate::store::{Next, Settlement};
 use crate::time::Timestamp;
@@ -46,6 +47,8 @@ struct State {
     workers: usize,
     /// Quarantined tasks queued or running.
     suspects: usize,
+    /// Tasks queued or running whose jobs choose their executor.
+    held: Held,
     /// Whether no further task begins.
     closed: bool,
     pace: Pace,
@@ -76,6 +79,7 @@ impl Crew {
             queue: VecDeque::new(),
             workers: 0,
             suspects: 0,
+            held: Held::default(),
             closed: false,
             pace,
         };
@@ -114,6 +118,11 @@ impl Crew {
         state.suspects == 0 && !state.closed
     }
 
+    /// What it holds of jobs that choose their executor.
+    pub(super) fn held(&self) -> Held {
+        self.state.lock().held.clone()
+    }
+
     /// Takes over a claimed batch.
     pub(crate) fn take(self: &Arc<Self>, lease: Lease) {
         let Lease {
@@ -129,6 +138,9 @@ impl Crew {
             }));
         }
         state.suspects += tasks.iter().filter(|claimed| claimed.task.is_suspect()).count();
+        for claimed in &tasks {
+            state.held.add(&claimed.job);
+        }
         state.queue.extend(tasks.into_iter().map(|claimed| Assigned {
             claimed,
             token,
@@ -147,8 +159,9 @@ impl Crew {
     async fn work(self: Arc<Self>) {
         while let Some(assigned) = self.next() {
             let suspect = assigned.claimed.task.is_suspect();
+            let job = assigned.claimed.job.clone();
             attempt::carry_out(&self, assigned).await;
-            self.done(suspect);
+            self.done(suspect, &job);
         }
         self.idle.notify_waiters();
     }
@@ -170,13 +183,15 @@ impl Crew {
         Some(next)
     }
 
-    fn done(&self, suspect: bool) {
+    fn done(&self, suspect: bool, job: &Job) {
         let mut state = self.state.lock();
         state.suspects -= usize::from(suspect);
         state.pace.count(self.node.now());
+        // What a job requires may hold again, though there is other work.
+        let chosen = state.held.remove(job);
         let starving = state.queue.is_empty();
         drop(state);
-        if starving {
+        if starving || chosen {
             self.node.wake.claim.notify_one();
         }
     }
@@ -192,6 +207,9 @@ impl Crew {
         let mut state = self.state.lock();
         state.closed = true;
         let queue = std::mem::take(&mut state.queue);
+        for assigned in &queue {
+            state.held.remove(&assigned.claimed.job);
+        }
         drop(state);
         self.give_back(queue.into_iter());
     }
@@ -205,7 +223,9 @@ impl Crew {
             .filter(|assigned| assigned.claimed.task.is_suspect())
             .count();
         state.suspects -= suspects;
-        state.queue.clear();
+        for assigned in std::mem::take(&mut state.queue) {
+            state.held.remove(&assigned.claimed.job);
+        }
     }
 
     /// Waits until no attempt runs.
