@@ -1,16 +1,17 @@
 //! A simulated cluster: real engines over one store, in a world where time, chance and all that goes wrong come from a
 //! seed.
 //!
-//! One seed is one world. Its processes run the engine as it ships, each over its own link to one shared memory store,
-//! on paused time. The world freezes, kills and doubles processes, cuts them off, loses and delays their calls and
-//! answers, takes the store away and makes clocks jump, while people create, change and cancel work. After every call
-//! that the store answers the invariants are checked. At the end everything is mended, and everything due must become
-//! final within a bound.
+//! One seed is one world. Its processes run what they run in earnest, on paused time: engines, each over its own link to
+//! one shared memory store, and executors without a store, joined with them by the wire. The world freezes, kills and
+//! doubles processes, cuts them off, loses and delays their calls and answers, loses, delays, repeats and misdelivers
+//! their messages, takes the store away and makes clocks jump, while people create, change and cancel work. After every
+//! call that the store answers, and whenever an attempt begins or ends, the invariants are checked. At the end everything
+//! is mended, and everything due must become final within a bound.
 //!
 //! ```text
-//! engine ── link ─────────────── watched store ────────── sabotage ────── memory store
-//!           frozen, cut, late     mirror, invariants,      a guard
-//!           or lost calls         trace                    switched off
+//! executor ── wire ── engine ── link ─────────────── watched store ────────── sabotage ────── memory store
+//!             late, lost,       frozen, cut, late     mirror, invariants,      a guard
+//!             repeated, astray  or lost calls         trace                    switched off
 //! ```
 //!
 //! ```
@@ -31,9 +32,12 @@ mod link;
 mod mirror;
 mod plan;
 mod process;
+mod program;
 mod request;
+mod sabotage;
 mod time;
 mod trace;
+mod wire;
 mod world;
 
 use std::collections::BTreeMap;

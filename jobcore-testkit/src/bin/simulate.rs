@@ -16,7 +16,13 @@ use clap::Parser;
 use jobcore_testkit::simulation::{Guard, Options, Report, run};
 
 /// Runs seeds of the simulated cluster and checks its invariants after every step.
+///
+/// A seed is a world: engines and remote executors as they ship, over one store and one transport, on simulated time.
+/// It decides what the jobs are and what goes wrong: processes freeze, die, come back and are doubled; calls and
+/// messages are lost, late and repeated; the store is away; clocks jump. Then everything is mended, and what is due has
+/// to end.
 #[derive(Parser)]
+#[command(after_help = AFTER_HELP, verbatim_doc_comment)]
 struct Arguments {
     /// The seeds to run, `A..B`: from A up to, not including, B.
     #[arg(long, value_parser = range, default_value = "0..1000")]
@@ -34,6 +40,24 @@ struct Arguments {
     #[arg(long)]
     threads: Option<usize>,
 }
+
+const AFTER_HELP: &str = "\
+Output: one line of JSON on standard output:
+  seeds         how many were run
+  steps         calls of the store and events of attempts that were checked
+  tasks         how many tasks the seeds had
+  faults        what went wrong, by kind
+  violations    how many seeds broke an invariant
+  failed_seeds  the first twenty of them
+  break         the guard that was switched off, or null
+Each violation is told on standard error, with the command that replays its seed.
+Exit status: 0 no violation, 1 a violation, 2 wrong usage.
+
+Examples:
+  simulate --seeds 0..10000               ten thousand worlds
+  simulate --seed 7 --verbose             one of them, with all that happens in it
+  simulate --break list                   the guards that can be switched off
+  simulate --break stale-token            runs until the missing guard is noticed: exit status 1";
 
 fn range(text: &str) -> Result<(u64, u64), String> {
     let wrong = || format!("`{text}` is no range; write for example 0..1000");

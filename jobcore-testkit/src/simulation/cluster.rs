@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jobcore::config::{HeartbeatThread, Roles};
 use jobcore::id::ExecutorId;
 use jobcore::scheduler::{Cancel, CancelTarget, ExecutorOrder, PauseRequest, Scheduler};
 use jobcore::store::{Expected, PauseState};
@@ -12,11 +11,10 @@ use jobcore::{Engine, Timestamp};
 use parking_lot::Mutex;
 
 use super::chance::Chance;
-use super::handlers;
-use super::link::Link;
 use super::plan::{Event, NodePlan, Plan};
 use super::process::{Caller, Identity, Process, Weather};
-use super::time::ProcessClock;
+use super::program::Program;
+use super::wire::Post;
 use super::world::World;
 
 /// How long after healing everything due must have fired.
@@ -38,6 +36,7 @@ const LATE: Duration = Duration::from_secs(3);
 pub(super) struct Cluster {
     pub(super) world: Arc<World>,
     nodes: Vec<NodePlan>,
+    climate: Post,
     slots: Mutex<Vec<Slot>>,
     healed: AtomicBool,
 }
@@ -57,6 +56,7 @@ impl Cluster {
         let cluster = Arc::new(Self {
             world: world.clone(),
             nodes: plan.nodes.clone(),
+            climate: plan.climate,
             slots: Mutex::new(slots),
             healed: AtomicBool::new(false),
         });
@@ -93,7 +93,9 @@ impl Cluster {
         for process in self.slots.lock().iter().flat_map(|slot| &slot.processes) {
             process.freeze(false);
             process.cut(false);
+            process.unplug(false);
             *process.weather.lock() = Weather::default();
+            *process.post.lock() = Post::default();
         }
     }
 
@@ -219,6 +221,7 @@ impl Cluster {
             executor_id,
             self.nodes[node].skew_millis * 1_000,
         ));
+        *process.post.lock() = self.climate();
         slot.processes.push(process.clone());
         drop(slots);
         self.world.spawn(self.clone().carry(process));
@@ -232,8 +235,8 @@ impl Cluster {
             () = self.work(&process) => {}
         }
         self.world.tell(|| format!("END of {process:?}"));
-        if let Some(engine) = process.engine.lock().take() {
-            engine.abort();
+        if let Some(program) = process.program.lock().take() {
+            program.abort();
         }
         let (pause, identity) = *process.revival.lock();
         tokio::time::sleep(pause).await;
@@ -244,46 +247,31 @@ impl Cluster {
     }
 
     async fn work(&self, process: &Arc<Process>) {
-        let engine = loop {
-            match self.boot(process).await {
-                Ok(engine) => break Arc::new(engine),
+        let plan = self.nodes[process.caller.node];
+        let program = loop {
+            match Program::start(&self.world, process, plan).await {
+                Ok(program) => break program,
                 Err(error) => self.world.tell(|| format!("{process:?} can't start: {error}")),
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         };
         self.world.tell(|| format!("START of {process:?}"));
-        *process.engine.lock() = Some(engine.clone());
-        engine.stopped().await;
-    }
-
-    async fn boot(&self, process: &Arc<Process>) -> jobcore::Result<Engine> {
-        let plan = self.nodes[process.caller.node];
-        let store = Arc::new(Link::new(self.world.clone(), process.clone()));
-        let clock = ProcessClock::new(self.world.time, process.clone());
-        let builder = Engine::builder(store)
-            .clock(Arc::new(clock))
-            .entropy(Arc::new(jobcore::clock::SeededEntropy::new(
-                self.world.chance.bits(),
-            )))
-            .configure(|config| {
-                config.executor_id = Some(process.executor_id.clone());
-                config.roles = plan.roles;
-                config.capacity = plan.capacity;
-                config.lease_duration = plan.lease;
-                config.heartbeat_interval = plan.lease / 4;
-                config.heartbeat_thread = HeartbeatThread::Shared;
-            });
-        let builder = if plan.roles == Roles::Scheduler {
-            builder
-        } else {
-            handlers::register(builder, &self.world, process)
-        };
-        builder.start().await
+        *process.program.lock() = Some(program.clone());
+        program.stopped().await;
     }
 
     /// Whether nothing goes wrong any more.
     pub(super) fn is_healed(&self) -> bool {
         self.healed.load(Ordering::Relaxed)
+    }
+
+    /// How badly the wire works when nothing in particular happens.
+    pub(super) fn climate(&self) -> Post {
+        if self.is_healed() {
+            Post::default()
+        } else {
+            self.climate
+        }
     }
 
     /// The present process of a node.
@@ -298,7 +286,7 @@ impl Cluster {
         let slots = self.slots.lock();
         let engines = slots
             .iter()
-            .filter_map(|slot| slot.processes.last()?.engine.lock().clone());
+            .filter_map(|slot| slot.processes.last()?.program.lock().as_ref()?.engine());
         let engines: Vec<Arc<Engine>> = engines.collect();
         drop(slots);
         (!engines.is_empty()).then(|| self.chance().pick(&engines).clone())
@@ -322,7 +310,7 @@ impl Cluster {
     fn end(&self) {
         for process in self.slots.lock().iter().flat_map(|slot| &slot.processes) {
             process.die();
-            drop(process.engine.lock().take());
+            drop(process.program.lock().take());
         }
     }
 }

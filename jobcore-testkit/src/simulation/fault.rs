@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::cluster::Cluster;
+use super::plan::{NodeKind, NodePlan};
 use super::process::{Identity, Process, Weather};
+use super::wire::Post;
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,10 @@ enum FaultKind {
     Outage,
     /// Calls of the process are refused, lost and late.
     Weather(Weather),
+    /// The process can't reach the other end of the wire.
+    Unplug,
+    /// What the process sends over the wire is lost, late and repeated.
+    Post(Post),
     /// The store's clock jumps by as many milliseconds.
     StoreClock(i64),
     /// The clock of the process's machine jumps.
@@ -40,8 +46,9 @@ enum FaultKind {
 }
 
 impl Fault {
-    pub(super) fn draw(chance: &Chance, nodes: usize) -> Self {
-        let kind = match chance.between(0, 18) {
+    pub(super) fn draw(chance: &Chance, nodes: &[NodePlan]) -> Self {
+        let remote = nodes.iter().any(|node| node.kind == NodeKind::Executor);
+        let kind = match chance.between(0, if remote { 25 } else { 18 }) {
             0..=3 => FaultKind::Freeze,
             4 | 5 => FaultKind::Crash(Identity::Same),
             6 => FaultKind::Crash(Identity::New),
@@ -57,10 +64,12 @@ impl Fault {
             15 => FaultKind::Clock(*chance.pick(&[100, 1_000, 3_000])),
             16 => FaultKind::Drain,
             17 => FaultKind::Twin,
-            _ => FaultKind::FrozenTwin,
+            18 => FaultKind::FrozenTwin,
+            19 | 20 => FaultKind::Unplug,
+            _ => FaultKind::Post(Post::draw(chance)),
         };
         Self {
-            node: chance.index(nodes),
+            node: chance.index(nodes.len()),
             kind,
             lasts: chance.millis(100, 10_000),
         }
@@ -91,12 +100,21 @@ impl Fault {
                 *process.weather.lock() = weather;
                 self.later(cluster, move || *process.weather.lock() = Weather::default());
             }
+            FaultKind::Unplug => {
+                process.unplug(true);
+                self.later(cluster, move || process.unplug(false));
+            }
+            FaultKind::Post(post) => {
+                *process.post.lock() = post;
+                let cluster = cluster.clone();
+                self.later(&cluster.clone(), move || *process.post.lock() = cluster.climate());
+            }
             FaultKind::StoreClock(millis) => world.store_time.jump(millis),
             FaultKind::Clock(millis) => process.jump(millis),
             FaultKind::Drain => {
-                let engine = process.engine.lock().clone();
-                if let Some(engine) = engine {
-                    world.spawn(async move { engine.drain(self.lasts / 2).await });
+                let program = process.program.lock().clone();
+                if let Some(program) = program {
+                    world.spawn(async move { program.drain(self.lasts / 2).await });
                 }
             }
             FaultKind::Twin => cluster.start(self.node, Identity::Same),
@@ -130,6 +148,8 @@ impl Fault {
             FaultKind::Partition => "partition",
             FaultKind::Outage => "store_outage",
             FaultKind::Weather(_) => "bad_weather",
+            FaultKind::Unplug => "unplug",
+            FaultKind::Post(_) => "bad_post",
             FaultKind::StoreClock(_) => "store_clock_jump",
             FaultKind::Clock(_) => "clock_jump",
             FaultKind::Drain => "drain",

@@ -1,13 +1,17 @@
 //! Handlers: what attempts do, as the arguments of their tasks tell, and what they note down about it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jobcore::{EngineBuilder, HandlerError, TaskContext};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use jobcore::{HandlerError, TaskContext};
 use serde::{Deserialize, Serialize};
 
 use super::invariants::{AttemptEvent, AttemptEventKind};
 use super::process::Process;
+use super::wire;
 use super::world::World;
 
 /// The names under which handlers are registered; several, so that there are several lanes.
@@ -31,30 +35,37 @@ pub(super) struct Work {
     pub(super) talks: bool,
 }
 
-/// Registers the handlers.
-pub(super) fn register(
-    mut builder: EngineBuilder,
+/// What an application does for its jobs.
+pub(super) fn handler(
     world: &Arc<World>,
     process: &Arc<Process>,
-) -> EngineBuilder {
-    for name in NAMES {
-        let (world, process) = (world.clone(), process.clone());
-        builder = builder.handler(name, move |work: Work, cx: TaskContext| {
-            let attempt = Attempt {
-                world: world.clone(),
-                process: process.clone(),
-                cx,
-            };
-            async move { attempt.run(work).await }
-        });
+) -> impl Fn(Work, TaskContext) -> BoxFuture<'static, Result<(), HandlerError>> + Send + Sync + 'static {
+    let (world, process) = (world.clone(), process.clone());
+    move |work: Work, cx: TaskContext| {
+        let attempt = Attempt {
+            world: world.clone(),
+            process: process.clone(),
+            cx,
+            ended: AtomicBool::new(false),
+        };
+        async move { attempt.run(work).await }.boxed()
     }
-    builder
 }
 
 struct Attempt {
     world: Arc<World>,
     process: Arc<Process>,
     cx: TaskContext,
+    ended: AtomicBool,
+}
+
+impl Drop for Attempt {
+    /// It was dropped half-way: its node ended it, or the process has ended.
+    fn drop(&mut self) {
+        if !self.ended.load(Ordering::Relaxed) {
+            self.note(AttemptEventKind::Dropped);
+        }
+    }
 }
 
 impl Attempt {
@@ -70,10 +81,13 @@ impl Attempt {
     }
 
     fn note(&self, kind: AttemptEventKind) {
+        self.ended
+            .store(kind != AttemptEventKind::Began, Ordering::Relaxed);
         self.world.attempt(&AttemptEvent {
             caller: self.process.caller,
+            holder: self.cx.fence().holder.clone(),
             task_id: self.cx.task_id().clone(),
-            token: self.cx.fencing_token(),
+            token: wire::real(self.cx.fencing_token()),
             kind,
         });
     }

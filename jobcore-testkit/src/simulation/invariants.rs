@@ -2,6 +2,7 @@
 
 mod at_most_once;
 mod cancels;
+mod endings;
 mod executors;
 mod fencing;
 mod final_states;
@@ -17,7 +18,7 @@ mod unique;
 mod waiting;
 
 use jobcore::id::TaskId;
-use jobcore::lease::FencingToken;
+use jobcore::lease::{FencingToken, Holder};
 
 use super::mirror::{Mirror, Step};
 use super::process::Caller;
@@ -44,6 +45,8 @@ pub(super) trait Invariant: Send {
 #[derive(Clone, Debug)]
 pub(super) struct AttemptEvent {
     pub(super) caller: Caller,
+    /// As whom it carries the attempt out.
+    pub(super) holder: Holder,
     pub(super) task_id: TaskId,
     pub(super) token: FencingToken,
     pub(super) kind: AttemptEventKind,
@@ -55,6 +58,8 @@ pub(super) enum AttemptEventKind {
     Began,
     Succeeded,
     Failed,
+    /// It was ended half-way.
+    Dropped,
     /// It killed its process.
     Killed,
 }
@@ -64,6 +69,7 @@ pub(super) fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::<leases::Leases>::default(),
         Box::<fencing::Fencing>::default(),
+        Box::<endings::Endings>::default(),
         Box::<final_states::FinalStates>::default(),
         Box::<loss::Loss>::default(),
         Box::<fires::Fires>::default(),

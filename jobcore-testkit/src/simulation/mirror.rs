@@ -15,7 +15,7 @@ use jobcore::task::{Task, TaskState};
 use jobcore::{Result, Timestamp};
 
 use super::call::{Answer, Call, now};
-use super::guard::Sabotage;
+use super::sabotage::Sabotage;
 
 /// A call that the store has answered, and what it changed.
 pub(super) struct Step<'a> {

@@ -1,14 +1,15 @@
 //! Processes: single lives of a node's program, which can be stopped, cut off and killed.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use jobcore::Engine;
 use jobcore::id::ExecutorId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use super::program::Program;
+use super::wire::Post;
 
 /// Names a process: which node, and which of its lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,8 +48,10 @@ pub(super) struct Process {
     frozen: AtomicBool,
     dead: AtomicBool,
     cut: AtomicBool,
+    unplugged: AtomicBool,
     pub(super) weather: Mutex<Weather>,
-    pub(super) engine: Mutex<Option<Arc<Engine>>>,
+    pub(super) post: Mutex<Post>,
+    pub(super) program: Mutex<Option<Program>>,
     /// How long after its death it is started again, and whether under a new id.
     pub(super) revival: Mutex<(Duration, Identity)>,
 }
@@ -76,8 +79,10 @@ impl Process {
             frozen: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            unplugged: AtomicBool::new(false),
             weather: Mutex::default(),
-            engine: Mutex::new(None),
+            post: Mutex::default(),
+            program: Mutex::new(None),
             revival: Mutex::new((Duration::from_millis(500), Identity::Same)),
         }
     }
@@ -99,6 +104,11 @@ impl Process {
         self.cut.store(cut, Ordering::Relaxed);
     }
 
+    /// Parts it from the wire, or joins them again.
+    pub(super) fn unplug(&self, unplugged: bool) {
+        self.unplugged.store(unplugged, Ordering::Relaxed);
+    }
+
     pub(super) fn jump(&self, millis: i64) {
         self.offset_micros.fetch_add(millis * 1_000, Ordering::Relaxed);
         self.changed.notify_waiters();
@@ -110,6 +120,10 @@ impl Process {
 
     pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_unplugged(&self) -> bool {
+        self.unplugged.load(Ordering::Relaxed)
     }
 
     /// Returns while it runs; never once it is dead.

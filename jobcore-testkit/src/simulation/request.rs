@@ -238,7 +238,7 @@ fn job(chance: &Chance) -> Result<NewJob> {
     if chance.happens(250) {
         job = job.max_concurrent(chance.between(1, 3) as u32);
     }
-    if chance.happens(250) {
+    if chance.happens(400) {
         job = job.limit(limit(chance));
     }
     if chance.happens(200) {
@@ -252,7 +252,12 @@ fn job(chance: &Chance) -> Result<NewJob> {
     }
     if chance.happens(200) {
         job = job.placement(Placement {
-            strategy: *chance.pick(&[Strategy::Broadcast, Strategy::Shard { parts: 3 }]),
+            strategy: *chance.pick(&[
+                Strategy::Broadcast,
+                Strategy::Shard { parts: 3 },
+                Strategy::RoundRobin,
+                Strategy::LeastLoaded,
+            ]),
             ..Placement::default()
         });
     }

@@ -14,12 +14,14 @@ use tokio_util::task::TaskTracker;
 
 use super::call::{Answer, Call};
 use super::chance::Chance;
-use super::guard::Sabotage;
+use super::guard::Guard;
 use super::invariants::{self, AttemptEvent, AttemptEventKind, Invariant};
 use super::mirror::{Mirror, Step};
 use super::process::Caller;
+use super::sabotage::Sabotage;
 use super::time::{StoreTime, WorldTime};
 use super::trace::Trace;
+use super::wire::Wire;
 use super::{Options, Violation};
 
 /// After this many steps everything that the store holds is compared with the mirror.
@@ -31,6 +33,9 @@ pub(super) struct World {
     pub(super) store_time: Arc<StoreTime>,
     pub(super) store: Arc<MemoryStore>,
     pub(super) chance: Chance,
+    /// The guard that is switched off.
+    pub(super) broken: Option<Guard>,
+    pub(super) wire: Wire,
     truth: Mutex<Truth>,
     faults: Mutex<BTreeMap<&'static str, u64>>,
     out: AtomicBool,
@@ -60,6 +65,8 @@ impl World {
             store: Arc::new(MemoryStore::new(store_time.clone())),
             store_time,
             chance: Chance::new(seed),
+            broken: options.broken,
+            wire: Wire::new(Arc::new(StoreTime::new(time))),
             truth: Mutex::new(Truth {
                 mirror: Mirror::default(),
                 sabotage: Sabotage::new(options.broken, seed),

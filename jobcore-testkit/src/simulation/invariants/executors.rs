@@ -99,12 +99,17 @@ impl Executors {
             lease: registration.lease_duration,
             last_beat: time,
         };
-        let old = self.newest.insert(registration.executor_id.clone(), life);
-        let repeated = registration.join.is_some();
-        let newer = old.is_none_or(|old| {
-            old.incarnation < answer.incarnation || (repeated && old.incarnation == answer.incarnation)
-        });
-        ensure!(newer, "an old incarnation joined again: {answer:?}");
+        let newest = self.newest.get(&registration.executor_id);
+        let newest = newest.map(|newest| newest.incarnation);
+        // Several schedulers hear of a join, and each may hear of it again: only the first registration counts.
+        if registration.join.is_some() && newest == Some(answer.incarnation) {
+            return Ok(());
+        }
+        ensure!(
+            newest < Some(answer.incarnation),
+            "an old incarnation joined again: {answer:?}"
+        );
+        self.newest.insert(registration.executor_id.clone(), life);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use jobcore::id::{ClaimId, TaskId};
-use jobcore::lease::{FencingToken, Lease};
+use jobcore::lease::{FencingToken, Holder, Lease};
 use jobcore::store::{ClaimOutcome, ClaimRequest};
 use jobcore::task::TaskState;
 
@@ -12,7 +12,7 @@ use super::{AttemptEvent, AttemptEventKind, Invariant, Mirror, Step, ensure};
 
 #[derive(Default)]
 pub(super) struct Leases {
-    claims: HashMap<FencingToken, ClaimId>,
+    claims: HashMap<FencingToken, (ClaimId, Holder)>,
     begun: BTreeSet<(TaskId, FencingToken)>,
 }
 
@@ -52,9 +52,10 @@ impl Invariant for Leases {
         if event.kind != AttemptEventKind::Began {
             return Ok(());
         }
+        let holder = self.claims.get(&event.token).map(|(_, holder)| holder);
         ensure!(
-            self.claims.contains_key(&event.token),
-            "an attempt began under a token that no claim gave: {event:?}"
+            holder == Some(&event.holder),
+            "an attempt began under a lease that was given to {holder:?}: {event:?}"
         );
         let first = self.begun.insert((event.task_id.clone(), event.token));
         ensure!(first, "an attempt began twice under one lease: {event:?}");
@@ -64,13 +65,20 @@ impl Invariant for Leases {
 
 impl Leases {
     fn claimed(&mut self, step: &Step<'_>, request: &ClaimRequest, lease: &Lease) -> Result<(), String> {
-        let claim_id = *self.claims.entry(lease.token).or_insert(request.claim_id);
-        ensure!(
-            claim_id == request.claim_id,
-            "token {} was given to two claims",
-            lease.token
-        );
+        let claim = (request.claim_id, request.holder.clone());
+        let first = self.claims.entry(lease.token).or_insert_with(|| claim.clone());
+        ensure!(*first == claim, "token {} was given to two claims", lease.token);
         ensure!(!lease.tasks.is_empty(), "an empty lease");
+        if let Some(most) = request.max_held.filter(|_| !request.replay) {
+            let held = step.mirror.live.values();
+            let held = held.filter(|task| task.holder.as_ref() == Some(&request.holder));
+            let held = held.count();
+            ensure!(
+                held <= most,
+                "{held} tasks are held by {:?}, which may hold {most}",
+                request.holder
+            );
+        }
         for claimed in &lease.tasks {
             let task_id = &claimed.task.task_id;
             let Some(after) = step.after(task_id) else {

@@ -1,11 +1,13 @@
-//! A task succeeded only if an attempt under its last lease did.
+//! A task succeeded only if an attempt under its last lease did; and where one did, its lease ends so.
 
 use std::collections::HashSet;
 
 use jobcore::id::TaskId;
 use jobcore::lease::FencingToken;
+use jobcore::store::SettleOutcome;
 use jobcore::task::TaskState;
 
+use super::super::call::{Answer, Call};
 use super::{AttemptEvent, AttemptEventKind, Invariant, Mirror, Step, ensure};
 
 #[derive(Default)]
@@ -27,6 +29,20 @@ impl Invariant for Outcomes {
             let task = &change.after;
             let succeeded = self.succeeded.contains(&(task.task_id.clone(), task.token));
             ensure!(succeeded, "no attempt under its token succeeded: {task:?}");
+        }
+        let (Call::Settle(settlements, _), Ok(Answer::Settle(outcomes))) = (step.call, step.answer) else {
+            return Ok(());
+        };
+        for (settlement, outcome) in settlements.iter().zip(outcomes) {
+            let SettleOutcome::Settled { state, .. } = outcome else {
+                continue;
+            };
+            let fence = &settlement.fence;
+            let succeeded = self.succeeded.contains(&(fence.task_id.clone(), fence.token));
+            ensure!(
+                !succeeded || *state == TaskState::Succeeded,
+                "its attempt succeeded, and it became {state}: {settlement:?}"
+            );
         }
         Ok(())
     }
