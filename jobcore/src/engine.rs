@@ -4,11 +4,13 @@
 //! what these functions return.
 
 pub mod attempt;
+pub mod claim;
 pub mod fire;
 pub mod gate;
 pub mod liveness;
 pub mod part;
 pub mod placement;
+pub mod record;
 pub mod recover;
 pub mod remote;
 pub mod settle;

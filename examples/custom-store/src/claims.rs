@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jobcore::engine::claim::share;
 use jobcore::engine::settle::JOB_DELETED;
 use jobcore::id::TaskId;
 use jobcore::lane::Lane;
@@ -10,7 +11,7 @@ use jobcore::store::{ClaimOutcome, ClaimRequest, MAX_BATCH};
 use jobcore::task::{Rank, TaskState};
 
 use crate::listing::clamp;
-use crate::state::{Ending, State};
+use crate::state::State;
 
 impl State {
     pub(crate) fn claim(&mut self, request: ClaimRequest) -> ClaimOutcome {
@@ -111,8 +112,7 @@ impl<'a> Taking<'a> {
     /// First an even share of each lane, then what is left in the order of the lanes; a suspect alone.
     fn take(mut self, limit: usize) -> Vec<TaskId> {
         let request = self.request;
-        let ordinary = request.lanes.iter().filter(|lane| !lane.is_quarantine()).count();
-        let share = (limit / ordinary.max(1)).max(1);
+        let share = share(&request.lanes, limit);
         let mut taken: Vec<Vec<TaskId>> = Vec::new();
         let mut left = limit;
         for lane in &request.lanes {
@@ -164,8 +164,7 @@ impl<'a> Taking<'a> {
                 }
                 None => {
                     let now = self.request.now;
-                    let ending = Ending::without_attempt(TaskState::Cancelled, JOB_DELETED, now);
-                    self.state.finish(&task_id, ending);
+                    self.state.end(&task_id, TaskState::Cancelled, JOB_DELETED, now);
                     self.discards -= 1;
                 }
             }

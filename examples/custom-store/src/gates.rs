@@ -13,7 +13,6 @@ use jobcore::store::{Decision, DecisionKind, PromoteRequest, Promoted};
 use jobcore::task::{Rank, Task, TaskState};
 
 use crate::listing::clamp;
-use crate::state::Ending;
 use crate::state::State;
 
 /// A promotion on its way.
@@ -214,7 +213,7 @@ impl State {
             .promoted
             .settled
             .push((task_id.clone(), live.task.job_id.clone(), state));
-        self.finish(task_id, Ending::without_attempt(state, reason, promotion.now));
+        self.end(task_id, state, reason, promotion.now);
     }
 
     fn decide(&mut self, task_id: &TaskId, kind: DecisionKind, reason: &str, now: Timestamp) {

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use jobcore::Timestamp;
-use jobcore::attempt::AttemptStatus;
-use jobcore::engine::recover::{Orphan, decide, is_suspect};
+use jobcore::engine::recover::{cancel_by_force, take_back};
 use jobcore::id::TaskId;
 use jobcore::store::{CancelTasks, CancelWhich, Cancelled, RecoverRequest, Recovered, RecoveredTask};
-use jobcore::task::{Began, CancelRequest, Task, TaskState};
+use jobcore::task::{CancelRequest, Task, TaskState};
 
 use crate::listing::clamp;
-use crate::state::{Ending, State};
+use crate::state::State;
 
 /// The cancel grace of tasks whose job is gone.
 const GRACE_WITHOUT_JOB: Duration = Duration::from_secs(30);
@@ -44,8 +43,7 @@ impl State {
                 cancelled
                     .settled
                     .push((task_id.clone(), live.task.job_id.clone()));
-                let ending = Ending::without_attempt(TaskState::Cancelled, &request.reason, request.now);
-                self.finish(&task_id, ending);
+                self.end(&task_id, TaskState::Cancelled, &request.reason, request.now);
             }
         }
         cancelled.gates = self.waited_at(gates, request.now);
@@ -111,70 +109,15 @@ impl State {
     }
 
     fn take_back(&mut self, task: Task, orphan: bool, now: Timestamp) -> Option<RecoveredTask> {
-        let (task_id, job_id, holder) = (task.task_id.clone(), task.job_id.clone(), task.holder.clone()?);
-        let state = if orphan {
-            self.close_attempt(&task, AttemptStatus::Lost, None);
-            self.take_from_dead(task, now)
-        } else {
-            self.close_attempt(&task, AttemptStatus::Cancelled, Some(now));
-            let reason = task
-                .cancel
-                .clone()
-                .map(|cancel| cancel.reason)
-                .unwrap_or_default();
-            self.finish_taken_back(&task, TaskState::Cancelled, &reason, now)
+        let change = match orphan {
+            true => take_back(&task, now),
+            false => cancel_by_force(&task, now),
         };
         Some(RecoveredTask {
-            task_id,
-            job_id,
-            holder,
-            state,
+            state: self.apply(change),
+            task_id: task.task_id,
+            job_id: task.job_id,
+            holder: task.holder?,
         })
-    }
-
-    fn take_from_dead(&mut self, task: Task, now: Timestamp) -> TaskState {
-        match decide(&task, now) {
-            Orphan::Final { state, reason } => self.finish_taken_back(&task, state, &reason, now),
-            Orphan::Wait {
-                state,
-                orphanings,
-                suspect_orphanings,
-            } => {
-                let began = if task.state == TaskState::Running {
-                    Began::Yes
-                } else {
-                    Began::No
-                };
-                let lane = if is_suspect(orphanings) {
-                    task.lane.quarantine()
-                } else {
-                    task.lane.clone()
-                };
-                let waiting = Task {
-                    orphanings,
-                    suspect_orphanings,
-                    lane,
-                    ..task.wait_again(state, now, began)
-                };
-                self.give_back(waiting);
-                state
-            }
-        }
-    }
-
-    /// Without a holder in history, so that what the old one settles later is refused.
-    fn finish_taken_back(
-        &mut self,
-        task: &Task,
-        state: TaskState,
-        reason: &str,
-        now: Timestamp,
-    ) -> TaskState {
-        if let Some(live) = self.live.get_mut(&task.task_id) {
-            live.task.holder = None;
-            live.task.attempt -= u32::from(task.state == TaskState::Leased);
-        }
-        self.finish(&task.task_id, Ending::without_attempt(state, reason, now));
-        state
     }
 }

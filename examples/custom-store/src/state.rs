@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jobcore::Timestamp;
-use jobcore::attempt::{Attempt, AttemptStatus, LogChunk};
+use jobcore::attempt::{Attempt, LogChunk};
 use jobcore::gate::{GateKey, GatePolicy};
 use jobcore::id::{ClaimId, ExecutorId, JobId, RunId, TaskId};
 use jobcore::job::Job;
@@ -101,50 +101,34 @@ impl ExecutorRow {
     }
 }
 
-/// How a task becomes final.
-pub(crate) struct Ending<'a> {
-    pub(crate) state: TaskState,
-    pub(crate) reason: Option<&'a str>,
-    pub(crate) now: Timestamp,
-    /// What its attempt returned, for the workflow run.
-    pub(crate) output: String,
-}
-
-impl<'a> Ending<'a> {
-    /// An end without an attempt.
-    pub(crate) fn without_attempt(state: TaskState, reason: &'a str, now: Timestamp) -> Self {
-        Self {
-            state,
-            reason: Some(reason),
-            now,
-            output: String::new(),
+impl State {
+    /// Makes a task final that waits.
+    pub(crate) fn end(&mut self, task_id: &TaskId, state: TaskState, reason: &str, now: Timestamp) {
+        if let Some(live) = self.live.get(task_id) {
+            let after = live.task.clone().finish(state, Some(reason.to_owned()), now);
+            self.finish(after, String::new());
         }
     }
-}
 
-impl State {
-    /// Moves a live task to history: the one way in which tasks become final.
-    pub(crate) fn finish(&mut self, task_id: &TaskId, ending: Ending<'_>) {
-        let Some(LiveTask { task, .. }) = self.live.remove(task_id) else {
-            return;
-        };
+    /// Moves a live task to history, as `after`: the one way in which tasks become final.
+    pub(crate) fn finish(&mut self, after: Task, output: String) {
+        self.live.remove(&after.task_id);
         self.changes.add(Change::Task {
-            task_id: task.task_id.clone(),
-            job_id: task.job_id.clone(),
-            state: ending.state,
+            task_id: after.task_id.clone(),
+            job_id: after.job_id.clone(),
+            state: after.state,
         });
-        if let Some(step) = &task.step
+        if let Some(step) = &after.step
             && let Some(run) = self.runs.get_mut(&step.run_id)
         {
             run.inbox.add(Report {
                 step: step.step.clone(),
-                task_id: task.task_id.clone(),
-                state: ending.state,
-                output: ending.output,
+                task_id: after.task_id.clone(),
+                state: after.state,
+                output,
             });
         }
-        let reason = ending.reason.map(str::to_owned);
-        self.finished.add(task.finish(ending.state, reason, ending.now));
+        self.finished.add(after);
     }
 
     /// A task, live or from history.
@@ -165,13 +149,6 @@ impl State {
             .values_mut()
             .rev()
             .find(|row| row.task_id == *task_id && row.attempt == attempt && row.token == token)
-    }
-
-    /// Closes the record of a held task's attempt, if its start was recorded.
-    pub(crate) fn close_attempt(&mut self, task: &Task, status: AttemptStatus, end_time: Option<Timestamp>) {
-        if let Some(attempt) = self.attempt_mut(&task.task_id, task.attempt, task.token) {
-            (attempt.status, attempt.end_time) = (status, end_time);
-        }
     }
 
     /// Whether a holder is the newest incarnation of an executor that is there.

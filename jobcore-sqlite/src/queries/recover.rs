@@ -1,10 +1,9 @@
 //! Recovery: tasks of dead holders, and attempts past their cancel deadline.
 
 use jobcore::Timestamp;
-use jobcore::attempt::AttemptStatus;
-use jobcore::engine::recover::{Orphan, decide, is_suspect};
+use jobcore::engine::recover::{cancel_by_force, take_back};
+use jobcore::engine::settle::Change;
 use jobcore::store::{RecoverRequest, Recovered, RecoveredTask};
-use jobcore::task::{Began, Task, TaskState};
 
 use super::gates::waiting_gates;
 use super::lanes::lane_id;
@@ -12,7 +11,7 @@ use super::leases::StoredLease;
 use super::listing::row_limit;
 use super::stored_task::StoredTask;
 use super::task_row::{read_tasks, select_tasks};
-use super::transitions::{Touched, Transition, open_attempt, write_transitions};
+use super::transitions::{Touched, Transition, write_transitions};
 use crate::connection::{Cx, Operation};
 use crate::error::{Failure, Result};
 
@@ -47,7 +46,10 @@ impl Operation for Recover {
         overdue.truncate(left);
         let transitions = overdue
             .into_iter()
-            .map(|stored| cancel_by_force(stored, now))
+            .map(|stored| {
+                let (change, lane_id) = (cancel_by_force(&stored.task, now), stored.lane_id);
+                transition(stored, change, lane_id)
+            })
             .collect();
         write(cx, transitions, &mut recovered, &mut touched).await?;
         recovered.gates = waiting_gates(cx, &touched.keys(), now)
@@ -113,67 +115,20 @@ async fn overdue(cx: &mut Cx<'_>, now: Timestamp, limit: usize) -> Result<Vec<St
 }
 
 async fn recover_one(cx: &mut Cx<'_>, stored: StoredTask, now: Timestamp) -> Result<Transition> {
-    let task = &stored.task;
-    let attempt = open_attempt(task, AttemptStatus::Lost, None).filter(|_| task.state == TaskState::Running);
-    let mut lane = stored.lane_id;
-    let after = match decide(task, now) {
-        Orphan::Final { state, reason } => finish_taken_back(task, state, reason, now),
-        Orphan::Wait {
-            state,
-            orphanings,
-            suspect_orphanings,
-        } => {
-            let began = if task.state == TaskState::Running {
-                Began::Yes
-            } else {
-                Began::No
-            };
-            let after = task.clone().wait_again(state, now, began);
-            let mut after = Task {
-                orphanings,
-                suspect_orphanings,
-                ..after
-            };
-            if is_suspect(orphanings) {
-                after.lane = after.lane.quarantine();
-                lane = lane_id(cx, &after.lane).await?;
-            }
-            after
-        }
+    let change = take_back(&stored.task, now);
+    let lane_id = match change.after.lane == stored.task.lane {
+        true => stored.lane_id,
+        false => lane_id(cx, &change.after.lane).await?,
     };
-    Ok(Transition {
-        before: stored,
-        after,
-        lane_id: lane,
-        attempt,
-        checkpoint_changed: false,
-    })
+    Ok(transition(stored, change, lane_id))
 }
 
-fn cancel_by_force(stored: StoredTask, now: Timestamp) -> Transition {
-    let task = &stored.task;
-    let attempt = open_attempt(task, AttemptStatus::Cancelled, Some(now));
-    let attempt = attempt.filter(|_| task.state == TaskState::Running);
-    let reason = task
-        .cancel
-        .as_ref()
-        .map(|cancel| cancel.reason.clone())
-        .unwrap_or_default();
-    let after = finish_taken_back(task, TaskState::Cancelled, reason, now);
+fn transition(before: StoredTask, change: Change, lane_id: i64) -> Transition {
     Transition {
-        lane_id: stored.lane_id,
-        before: stored,
-        after,
-        attempt,
+        before,
+        after: change.after,
+        lane_id,
+        attempt: change.attempt,
         checkpoint_changed: false,
     }
-}
-
-/// The task as final, without its holder, so that what the holder settles later is refused.
-fn finish_taken_back(task: &Task, state: TaskState, reason: String, now: Timestamp) -> Task {
-    let began = task.state == TaskState::Running;
-    let mut after = task.clone().finish(state, Some(reason), now);
-    after.attempt = task.attempt.saturating_sub(u32::from(!began));
-    after.holder = None;
-    after
 }

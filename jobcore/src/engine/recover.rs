@@ -1,7 +1,10 @@
 //! Recovery: what becomes of a task whose holder died.
 
+use super::record;
+use super::settle::Change;
+use crate::attempt::AttemptStatus;
 use crate::job::Delivery;
-use crate::task::{POISON_AFTER, SUSPECT_AFTER, Task, TaskState};
+use crate::task::{Began, POISON_AFTER, SUSPECT_AFTER, Task, TaskState};
 use crate::time::Timestamp;
 
 /// What recovery does to an orphan.
@@ -68,4 +71,53 @@ pub fn decide(task: &Task, now: Timestamp) -> Orphan {
 /// Whether a task with this many orphanings belongs into the quarantine of its lane.
 pub const fn is_suspect(orphanings: u32) -> bool {
     orphanings >= SUSPECT_AFTER
+}
+
+/// What becomes of an orphan as [`decide`] says, for stores that keep tasks and attempts as they are: due at once, in
+/// the quarantine of its lane if it is a suspect by now; its attempt `Lost` without an end, if the start was recorded.
+pub fn take_back(task: &Task, now: Timestamp) -> Change {
+    let attempt = record::abandoned(task, AttemptStatus::Lost, None);
+    let after = match decide(task, now) {
+        Orphan::Final { state, reason } => end_taken_back(task, state, reason, now),
+        Orphan::Wait {
+            state,
+            orphanings,
+            suspect_orphanings,
+        } => {
+            let began = match attempt {
+                Some(_) => Began::Yes,
+                None => Began::No,
+            };
+            let task = task.clone().wait_again(state, now, began);
+            let lane = match is_suspect(orphanings) {
+                true => task.lane.quarantine(),
+                false => task.lane.clone(),
+            };
+            Task {
+                orphanings,
+                suspect_orphanings,
+                lane,
+                ..task
+            }
+        }
+    };
+    Change { after, attempt }
+}
+
+/// What becomes of a held task past its cancel deadline: `Cancelled`, and so is its attempt, if the start was recorded.
+pub fn cancel_by_force(task: &Task, now: Timestamp) -> Change {
+    let attempt = record::abandoned(task, AttemptStatus::Cancelled, Some(now));
+    let reason = task.cancel.as_ref().map(|cancel| cancel.reason.clone());
+    let after = end_taken_back(task, TaskState::Cancelled, reason.unwrap_or_default(), now);
+    Change { after, attempt }
+}
+
+/// The task as final, without its holder, so that what the holder settles later is refused.
+fn end_taken_back(task: &Task, state: TaskState, reason: String, now: Timestamp) -> Task {
+    let began = task.state == TaskState::Running;
+    Task {
+        attempt: task.attempt.saturating_sub(u32::from(!began)),
+        holder: None,
+        ..task.clone().finish(state, Some(reason), now)
+    }
 }

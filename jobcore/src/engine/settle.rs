@@ -1,8 +1,10 @@
 //! Settling: what a finished attempt makes of its task.
 
+use super::record;
+use crate::attempt::{Attempt, AttemptStatus};
 use crate::lease::Fence;
-use crate::store::Next;
-use crate::task::{Rank, Task, TaskState};
+use crate::store::{Next, Settlement};
+use crate::task::{Began, Rank, Task, TaskState};
 use crate::time::Timestamp;
 
 /// The reason of tasks that are settled as `Cancelled` because their job is gone.
@@ -72,4 +74,51 @@ pub fn resolve(task: &Task, fence: &Fence, next: &Next, now: Timestamp) -> Resol
         rank: Rank::new(due_time, task.priority),
         failures,
     }
+}
+
+/// What becomes of a task that is held, and of the attempt that its lease was for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The task from now on: final, as history keeps it, or among those that wait.
+    pub after: Task,
+    /// The attempt's record, in the place of the one that its start wrote; `None` if it never began.
+    pub attempt: Option<Attempt>,
+}
+
+/// What `settlement` makes of `task`, for stores that keep tasks and attempts as they are; `None` if its fence is stale.
+pub fn settle(task: &Task, settlement: &Settlement, now: Timestamp) -> Option<Change> {
+    let fence = &settlement.fence;
+    let resolution = resolve(task, fence, &settlement.next, now);
+    let attempt = match &settlement.attempt {
+        Some(end) => Some(record::ended(task, fence, end)),
+        None => record::abandoned(task, AttemptStatus::Released, Some(now)),
+    };
+    let began = match attempt {
+        Some(_) => Began::Yes,
+        None => Began::No,
+    };
+    let after = match resolution {
+        Resolution::Fenced => return None,
+        Resolution::Final { state, reason } => Task {
+            attempt: task.attempt.saturating_sub(u32::from(began == Began::No)),
+            start_time: attempt.as_ref().map(|attempt| attempt.start_time),
+            ..task.clone().finish(state, reason, now)
+        },
+        Resolution::Wait {
+            state,
+            due_time,
+            rank,
+            failures,
+        } => {
+            let task = task.clone().wait_again(state, due_time, began);
+            let checkpoint = settlement.checkpoint.clone().or(task.checkpoint);
+            Task {
+                rank,
+                failures,
+                checkpoint,
+                ..task
+            }
+        }
+    };
+    Some(Change { after, attempt })
 }

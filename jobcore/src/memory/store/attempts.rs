@@ -3,6 +3,7 @@
 use super::journal::Journal;
 use super::tasks::{Slot, Tasks};
 use crate::attempt::{Attempt, AttemptStatus};
+use crate::engine::record::Recorded;
 use crate::id::ExecutorId;
 use crate::lease::{Fence, FencingToken};
 use crate::store::AttemptEnd;
@@ -64,6 +65,16 @@ impl AttemptRow {
             output: rare.map(|rare| rare.output.clone()).unwrap_or_default(),
             error: rare.map(|rare| rare.error.clone()).unwrap_or_default(),
         })
+    }
+
+    /// What it says of settlements that come again.
+    pub(super) const fn recorded(&self) -> Recorded<'_> {
+        Recorded {
+            attempt: self.attempt,
+            token: self.token,
+            executor_id: &self.executor_id,
+            status: self.status,
+        }
     }
 
     pub(super) const fn executor_id(&self) -> &ExecutorId {
@@ -137,16 +148,6 @@ impl Attempts {
         self.0
             .get(number)
             .is_some_and(|row| row.token == token && row.status == AttemptStatus::Running)
-    }
-
-    /// Whether the attempt that `fence` names was settled.
-    pub(super) fn is_settled(&self, latest: Option<u64>, fence: &Fence) -> bool {
-        self.of_task(latest).any(|(_, row)| {
-            row.token == fence.token
-                && row.attempt == fence.attempt
-                && row.executor_id == fence.holder.executor_id
-                && !matches!(row.status, AttemptStatus::Running | AttemptStatus::Lost)
-        })
     }
 
     /// The attempts of a task from its latest on, newest first.

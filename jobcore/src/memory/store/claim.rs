@@ -8,6 +8,7 @@ use super::leases::LeaseEntry;
 use super::places::Ending;
 use super::state::{State, clamp};
 use super::tasks::Slot;
+use crate::engine::claim::share;
 use crate::engine::settle::JOB_DELETED;
 use crate::job::Job;
 use crate::lane::Lane;
@@ -118,8 +119,7 @@ impl State {
 
     /// Takes at most `limit` ready tasks out of their lanes.
     fn take(&mut self, lanes: &[Lane], limit: usize, now: Timestamp) -> Vec<Taken> {
-        let ordinary = lanes.iter().filter(|lane| !lane.is_quarantine()).count();
-        let share = (limit / ordinary.max(1)).max(1);
+        let share = share(lanes, limit);
         let mut taken: Vec<Vec<Taken>> = Vec::with_capacity(lanes.len());
         let mut puller = Puller::new(now);
         let mut left = limit;

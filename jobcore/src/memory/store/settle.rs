@@ -4,6 +4,7 @@ use super::places::Ending;
 use super::state::State;
 use super::tasks::Slot;
 use crate::attempt::AttemptStatus;
+use crate::engine::record::is_repetition;
 use crate::engine::settle::{Resolution, resolve};
 use crate::error::{Error, Result};
 use crate::lease::Fence;
@@ -100,16 +101,10 @@ impl State {
 
     /// What a settlement under a lease that is over is: the repetition of an earlier one, or stale.
     fn repeated(&self, slot: Slot, fence: &Fence) -> SettleOutcome {
-        let recorded = match self.tasks.finished_in(slot) {
-            // What recovery ended has no holder, so that its attempt's own end counts as stale.
-            Some(finished) if finished.token == fence.token => {
-                finished.holder.as_ref() == Some(&fence.holder)
-            }
-            _ => {
-                let latest = self.tasks.last_attempt(slot);
-                self.history.attempts.is_settled(latest, fence)
-            }
-        };
+        let finished = self.tasks.finished_in(slot);
+        let last = finished.map(|finished| (finished.token, finished.holder.as_ref()));
+        let attempts = self.history.attempts.of_task(self.tasks.last_attempt(slot));
+        let recorded = is_repetition(fence, last, attempts.map(|(_, row)| row.recorded()));
         if recorded {
             SettleOutcome::AlreadySettled
         } else {
