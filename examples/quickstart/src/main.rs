@@ -46,11 +46,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn put_jobs(engine: &Engine, process: &str) -> jobcore::Result<()> {
     let second = Duration::from_secs(1);
     let copy = "for part in 1 2 3; do echo copying part $part of 3; sleep 1; done";
+    let retry = RetryPolicy::exponential(5, second);
     for job in [
         JobBuilder::handler("tick").cron("*/2 * * * * *"),
-        JobBuilder::handler("flaky")
-            .cron("3/15 * * * * *")
-            .retry(RetryPolicy::exponential(5, second)),
+        JobBuilder::handler("flaky").cron("3/15 * * * * *").retry(retry),
         JobBuilder::shell(copy).id("backup").cron("7/15 * * * * *"),
         JobBuilder::handler("import").cron("*/20 * * * * *"),
         JobBuilder::handler("remind"),
@@ -123,11 +122,8 @@ async fn narrate(engine: &Engine, mut events: Events) -> Result<(), Box<dyn Erro
                 attempt,
                 first_sequence,
             } => {
-                let logs = ReadLogs::new(task_id.clone(), attempt);
-                let read = ReadLogs {
-                    first_sequence,
-                    ..logs
-                };
+                let mut read = ReadLogs::new(task_id.clone(), attempt);
+                read.first_sequence = first_sequence;
                 for chunk in engine.read_logs(&read).await? {
                     say(engine, &task_id, format!("log: {}", chunk.text.trim_end())).await?;
                 }
@@ -136,16 +132,9 @@ async fn narrate(engine: &Engine, mut events: Events) -> Result<(), Box<dyn Erro
                 let (job, count) = (missed.job_id.as_str(), missed.count);
                 println!("          {job:8} missed {count} fire(s): {}", missed.reason);
             }
-            Event::ExecutorLost { executor_id } => {
-                println!("          {executor_id} was silent for longer than its lease: it is dead");
-            }
-            Event::Recovered {
-                task_id,
-                executor_id,
-                state,
-                ..
-            } => {
-                let text = format!("recovery: taken back from {executor_id}, now {state}");
+            Event::ExecutorLost { executor_id: id } => println!("          {id} is dead: its lease ran out"),
+            Event::Recovered { task_id, state, .. } => {
+                let text = format!("recovery: taken back from the dead, now {state}");
                 say(engine, &task_id, text).await?;
             }
             _ => {}
@@ -180,15 +169,13 @@ async fn say(engine: &Engine, task_id: &TaskId, text: String) -> Result<(), Box<
 }
 
 async fn tell_what_waits(engine: &Engine, what: &str) -> Result<(), Box<dyn Error>> {
-    let waiting = engine
-        .list_tasks(&TaskFilter::default(), &PageRequest::first(20))
-        .await?
-        .items;
-    for task in waiting {
-        let holder = task.holder.map(|holder| format!(" ({})", holder.executor_id));
-        let (job, state, attempt) = (task.job_id.as_str(), task.state, task.attempt);
-        let holder = holder.unwrap_or_default();
-        println!("          {job:8} {what}: {state}{holder}, attempt {attempt}");
+    let (all, page) = (TaskFilter::default(), PageRequest::first(20));
+    for task in engine.list_tasks(&all, &page).await?.items {
+        let holder = task
+            .holder
+            .map(|holder| format!(", held by {}", holder.executor_id));
+        let (job, state, holder) = (task.job_id.as_str(), task.state, holder.unwrap_or_default());
+        println!("          {job:8} {what}: {state}{holder}");
     }
     Ok(())
 }
@@ -207,4 +194,6 @@ jobcore quickstart: this is PROCESS, and everything it knows is in ./FILE
   Ctrl-C        drains: what runs may finish, the rest is handed back
   kill -9 it    and start it again: what was under way is recovered after its lease of 4 seconds
   look inside   sqlite3 FILE 'select * from readable_job_logs order by id desc limit 20'
+
+Each line below: the time (UTC), the job, which attempt of its task, and what happened.
 ";
