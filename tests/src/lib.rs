@@ -16,3 +16,16 @@ pub mod journal;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_readme_greets_in_fifteen_lines() {
+        let readme = include_str!("../../README.md");
+        let code = readme
+            .split_once("```rust,no_run\n")
+            .and_then(|(_, rest)| rest.split_once("```"));
+        let lines = code.unwrap().0.lines().count();
+        assert!(lines <= 15, "{lines} lines");
+    }
+}
