@@ -1,27 +1,26 @@
 //! What cases have in common: jobs, tasks and nodes with little ceremony.
 
-use std::collections::BTreeMap;
+mod attempts;
+mod values;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jobcore::Timestamp;
-use jobcore::attempt::AttemptStatus;
 use jobcore::clock::Clock;
 use jobcore::gate::{Gate, GateKey, GatePolicy};
-use jobcore::id::{ClaimId, ExecutorId, JobId, TaskId};
-use jobcore::job::{Command, Delivery, Job, JobDefinition};
-use jobcore::lane::{Capability, ExecutorProfile, Lane};
-use jobcore::lease::{Fence, Holder, Lease};
-use jobcore::schedule::Schedule;
+use jobcore::id::TaskId;
+use jobcore::job::{Delivery, Job, JobDefinition};
+use jobcore::lease::Holder;
 use jobcore::store::{
-    AttemptEnd, CancelTasks, CancelWhich, Cancelled, ClaimOutcome, ClaimRequest, ExecutorFilter,
-    ExecutorRecord, Expected, ExpireExecutors, Heartbeat, HeartbeatOutcome, Held, InsertOutcome, Next,
-    PromoteRequest, Promoted, PutJob, PutJobOutcome, Reach, RecoverRequest, Recovered, RegisterExecutor,
-    SettleOutcome, Settlement, Start, StartOutcome, Store,
+    CancelTasks, CancelWhich, Cancelled, ExecutorFilter, ExecutorRecord, Expected, ExpireExecutors,
+    HeartbeatOutcome, Held, InsertOutcome, PromoteRequest, Promoted, PutJob, PutJobOutcome, Reach,
+    RecoverRequest, Recovered, RegisterExecutor, Store,
 };
 use jobcore::task::{NewTask, Origin, Task, TaskState};
 
+pub(crate) use self::values::*;
 use super::under_test::StoreUnderTest;
 
 /// A lease time that is long for cases in which nothing expires, and short to wait for.
@@ -184,135 +183,6 @@ impl Fixture {
         one(self.store.list_executors(&filter).await.expect("list_executors"))
     }
 
-    /// A claim of up to `limit` tasks from the lane `greet`.
-    pub(crate) fn claim_request(&self, holder: &Holder, limit: usize) -> ClaimRequest {
-        ClaimRequest {
-            claim_id: ClaimId(u128::from(self.claims.fetch_add(1, Ordering::Relaxed))),
-            replay: false,
-            holder: holder.clone(),
-            lanes: vec![lane("greet")],
-            limit,
-            max_held: None,
-            start_before: None,
-            now: self.start,
-        }
-    }
-
-    /// Claims, and expects to get something.
-    pub(crate) async fn claim(&self, holder: &Holder, limit: usize) -> Lease {
-        self.claim_with(self.claim_request(holder, limit)).await
-    }
-
-    /// Claims, and expects to get something.
-    pub(crate) async fn claim_with(&self, request: ClaimRequest) -> Lease {
-        match self.store.claim(request).await.expect("claim") {
-            ClaimOutcome::Claimed(lease) => lease,
-            other => panic!("there should be something to claim: {other:?}"),
-        }
-    }
-
-    /// Inserts a task, and claims it: the fence of what is held then.
-    pub(crate) async fn held(&self, id: &str, holder: &Holder) -> Fence {
-        self.insert(vec![self.task(id)]).await;
-        self.claim_one(id, holder).await
-    }
-
-    /// The same, and started.
-    pub(crate) async fn running(&self, id: &str, holder: &Holder) -> Fence {
-        let fence = self.held(id, holder).await;
-        self.start_one(&fence).await;
-        fence
-    }
-
-    /// Claims exactly this task.
-    pub(crate) async fn claim_one(&self, id: &str, holder: &Holder) -> Fence {
-        let lease = self.claim(holder, 10).await;
-        assert_eq!(ids_of(&lease), [id]);
-        fences(&lease).remove(0)
-    }
-
-    pub(crate) async fn start_one(&self, fence: &Fence) {
-        assert_eq!(self.try_start(fence).await, StartOutcome::Started);
-    }
-
-    pub(crate) async fn try_start(&self, fence: &Fence) -> StartOutcome {
-        let start = Start {
-            fence: fence.clone(),
-            start_time: self.start,
-        };
-        one(self.store.start(vec![start]).await.expect("start"))
-    }
-
-    /// The end of an attempt that lasted from the start to `end_time`.
-    pub(crate) fn ended(&self, status: AttemptStatus, end_time: Timestamp) -> AttemptEnd {
-        AttemptEnd {
-            status,
-            start_time: self.start,
-            end_time,
-            exit_code: None,
-            output: "out".into(),
-            error: String::new(),
-        }
-    }
-
-    pub(crate) fn succeeded(&self, fence: &Fence, end_time: Timestamp) -> Settlement {
-        Settlement {
-            fence: fence.clone(),
-            attempt: Some(self.ended(AttemptStatus::Success, end_time)),
-            next: Next::Final {
-                state: TaskState::Succeeded,
-                reason: None,
-            },
-            checkpoint: None,
-        }
-    }
-
-    pub(crate) fn retry(&self, fence: &Fence, due_time: Timestamp) -> Settlement {
-        Settlement {
-            fence: fence.clone(),
-            attempt: Some(self.ended(AttemptStatus::Failed, self.start)),
-            next: Next::Retry { due_time },
-            checkpoint: None,
-        }
-    }
-
-    /// Gives a task back of which no attempt began.
-    pub(crate) fn hand_back(&self, fence: &Fence) -> Settlement {
-        Settlement {
-            fence: fence.clone(),
-            attempt: None,
-            next: Next::Again { due_time: self.start },
-            checkpoint: None,
-        }
-    }
-
-    /// Settles one at the start.
-    pub(crate) async fn settle(&self, settlement: Settlement) -> SettleOutcome {
-        self.settle_at(settlement, self.start).await
-    }
-
-    pub(crate) async fn settle_at(&self, settlement: Settlement, now: Timestamp) -> SettleOutcome {
-        one(self.store.settle(vec![settlement], now).await.expect("settle"))
-    }
-
-    /// Settles a success, and expects it to count.
-    pub(crate) async fn succeed(&self, fence: &Fence) {
-        self.succeed_at(fence, self.start).await;
-    }
-
-    pub(crate) async fn succeed_at(&self, fence: &Fence, now: Timestamp) {
-        let outcome = self.settle_at(self.succeeded(fence, now), now).await;
-        assert_eq!(settled_state(&outcome), TaskState::Succeeded);
-    }
-
-    /// Makes a task that has succeeded at `end_time`.
-    pub(crate) async fn finished(&self, new: NewTask, holder: &Holder, end_time: Timestamp) {
-        let id = new.task_id.to_string();
-        self.insert(vec![new]).await;
-        let fence = self.claim_one(&id, holder).await;
-        self.succeed_at(&fence, end_time).await;
-    }
-
     /// A task that exists.
     pub(crate) async fn get(&self, id: &str) -> Task {
         self.find(id).await.unwrap_or_else(|| panic!("{id} should exist"))
@@ -395,95 +265,6 @@ impl Fixture {
             limit: 1_000,
         };
         self.store.cancel_tasks(request).await.expect("cancel_tasks")
-    }
-}
-
-/// A registration of an executor that claims for itself.
-pub(crate) fn registration(id: &str) -> RegisterExecutor {
-    RegisterExecutor {
-        executor_id: executor_id(id),
-        host: "localhost".into(),
-        port: 0,
-        profile: ExecutorProfile {
-            group: "default".into(),
-            capabilities: vec![Capability::handler("greet").expect("a good name")],
-            labels: BTreeMap::new(),
-            capacity: 10,
-        },
-        reach: Reach::Direct,
-        address: None,
-        lease_duration: LEASE,
-        join: None,
-    }
-}
-
-pub(crate) fn heartbeat(holder: &Holder, held: Held) -> Heartbeat {
-    Heartbeat {
-        holder: holder.clone(),
-        held,
-        closed: Vec::new(),
-        resources: None,
-    }
-}
-
-/// A definition that calls the handler `name`.
-pub(crate) fn definition(name: &str) -> JobDefinition {
-    JobDefinition::new(name, Command::handler(name))
-}
-
-pub(crate) fn lane(handler: &str) -> Lane {
-    let capability = Capability::handler(handler).expect("a good name");
-    Lane::new("default", &capability, &BTreeMap::new(), None)
-}
-
-pub(crate) fn job_id(id: &str) -> JobId {
-    JobId::new(id).expect("a good id")
-}
-
-pub(crate) fn task_id(id: &str) -> TaskId {
-    TaskId::new(id).expect("a good id")
-}
-
-pub(crate) fn executor_id(id: &str) -> ExecutorId {
-    ExecutorId::new(id).expect("a good id")
-}
-
-/// The only item of an answer to a batch of one.
-pub(crate) fn one<T: std::fmt::Debug>(mut answers: Vec<T>) -> T {
-    assert_eq!(answers.len(), 1, "one request has one answer: {answers:?}");
-    answers.remove(0)
-}
-
-pub(crate) fn ids_of(lease: &Lease) -> Vec<&str> {
-    lease
-        .tasks
-        .iter()
-        .map(|claimed| claimed.task.task_id.as_str())
-        .collect()
-}
-
-pub(crate) fn fences(lease: &Lease) -> Vec<Fence> {
-    lease
-        .tasks
-        .iter()
-        .map(|claimed| claimed.fence(lease.token, &lease.holder))
-        .collect()
-}
-
-#[track_caller]
-pub(crate) fn settled_state(outcome: &SettleOutcome) -> TaskState {
-    match outcome {
-        SettleOutcome::Settled { state, .. } => *state,
-        other => panic!("the settlement should count: {other:?}"),
-    }
-}
-
-/// A definition with a schedule. Stores don't read it: it only has to be kept.
-pub(crate) fn scheduled(name: &str) -> JobDefinition {
-    let schedule = Schedule::cron("* * * * *").expect("a good schedule");
-    JobDefinition {
-        schedule: Some(schedule),
-        ..definition(name)
     }
 }
 

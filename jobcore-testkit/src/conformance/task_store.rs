@@ -11,6 +11,7 @@ mod promotions;
 mod rates;
 mod reads;
 mod recovery;
+mod repetitions;
 mod runs;
 mod settlements;
 mod starts;
@@ -252,6 +253,10 @@ macro_rules! __task_store_cases {
                 "A task with a request to cancel becomes `Cancelled` instead of waiting again.";
             a_success_counts_before_a_cancel [settle, cancel_tasks]
                 "A success that comes first still counts.";
+            a_settlement_names_the_gates_it_opens [settle]
+                "Those behind which a task waits that is due, and no others.";
+        }
+        repetitions {
             a_settlement_counts_once [settle]
                 "A repetition answers `AlreadySettled` and changes nothing, also after the next claim.";
             a_settlement_twice_in_a_batch_counts_once [settle]
@@ -264,8 +269,6 @@ macro_rules! __task_store_cases {
                 "Neither a settlement under another token or by another holder nor a cancel changes a final task.";
             settlements_are_answered_in_order_and_independently [settle]
                 "A fenced settlement doesn't touch the rest of the batch.";
-            a_settlement_names_the_gates_it_opens [settle]
-                "Those behind which a task waits that is due, and no others.";
             one_of_many_concurrent_settlements_counts [settle]
                 "Of many settlements under one fence at once, one is recorded, the others are told.";
             concurrent_settlements_of_one_lease_all_count [settle]

@@ -56,7 +56,7 @@ pub struct Occupant {
     pub held: bool,
     /// Whether it was asked already.
     pub cancelling: bool,
-    /// Whether it [counts](counts) at its gates, so that they have a place more once it is gone.
+    /// Whether it [counts] at its gates, so that they have a place more once it is gone.
     pub counts: bool,
 }
 

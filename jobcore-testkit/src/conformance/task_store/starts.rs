@@ -6,7 +6,7 @@ use jobcore::lease::Fence;
 use jobcore::store::{AttemptFilter, PageRequest, SaveOutcome, SaveProgress, Start, StartOutcome};
 use jobcore::task::{Progress, TaskState};
 
-use super::settlements::stale;
+use super::repetitions::stale;
 use crate::conformance::fixture::{Fixture, job_id, one, task_id};
 
 /// The attempts of a task, newest first.
