@@ -26,6 +26,21 @@ async fn repeated_messages_have_no_effect() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repetition_that_meets_a_drain_hands_nothing_back() {
+    let world = World::new();
+    let one = world.scheduler("s1").await;
+    let (node, _end) = world.executor("e1");
+    reaches(&node, NodeState::Online).await;
+    world.faults.repeat_dispatches.store(1, Ordering::Relaxed);
+    let ids = world.trigger(&one, work(8.0).at_most_once(), 1).await;
+    world.until_state(&ids[0], TaskState::Running).await;
+    // The message comes again while the node waits for the attempt to end.
+    node.drain(Duration::from_secs(20)).await;
+    let task = world.until_state(&ids[0], TaskState::Succeeded).await;
+    assert_eq!((world.diary.runs_of(&ids[0]).len(), task.attempt), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_dispatch_is_taken_back_and_sent_anew() {
     let world = World::new();
     let one = world.scheduler("s1").await;

@@ -243,6 +243,8 @@ pub(crate) struct Faults {
     pub(crate) lose_controls: AtomicU32,
     /// How many of the next dispatches arrive 20 s late.
     pub(crate) delay_dispatches: AtomicU32,
+    /// How many of the next dispatches arrive once more 2 s later.
+    pub(crate) repeat_dispatches: AtomicU32,
     /// Schedulers hear no heartbeats.
     pub(crate) deaf: AtomicBool,
     /// Everything is sent twice.
@@ -285,6 +287,13 @@ impl Transport for FaultyTransport {
                 inner.dispatch(&to, tasks).await
             });
             return Ok(());
+        }
+        if takes_one(&self.faults.repeat_dispatches) {
+            let (inner, to, tasks) = (self.inner.clone(), to.clone(), tasks.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                inner.dispatch(&to, tasks).await
+            });
         }
         if self.faults.twice.load(Ordering::Relaxed) {
             self.inner.dispatch(to, tasks.clone()).await?;

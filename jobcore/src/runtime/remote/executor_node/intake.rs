@@ -31,16 +31,18 @@ fn take(link: &Arc<Link>, message: TaskMessage) {
     if link.holder().as_ref() != Some(&message.holder) {
         return;
     }
-    let most = link.config.capacity as usize + MOST_WAITING;
-    let refused = if link.draining.is_cancelled() {
-        "the executor drains"
+    let drains = link.draining.is_cancelled();
+    let most = if drains {
+        0
     } else {
-        let now = link.now();
-        match link.ledger.lock().receive(message.clone(), now, most) {
-            Receipt::Taken | Receipt::Repeat => return,
-            Receipt::Late => "the message came too late",
-            Receipt::Full => "the executor has no room",
-        }
+        link.config.capacity as usize + MOST_WAITING
+    };
+    // The ledger knows repetitions: nobody may hand back what runs, also while the executor drains.
+    let refused = match link.ledger.lock().receive(message.clone(), link.now(), most) {
+        Receipt::Taken | Receipt::Repeat => return,
+        Receipt::Late => "the message came too late",
+        Receipt::Full if drains => "the executor drains",
+        Receipt::Full => "the executor has no room",
     };
     // Told once: if that gets lost, the task is taken back because nobody names it.
     let reason = refused.to_owned();
