@@ -14,7 +14,7 @@ use super::{Invariant, Step, ensure};
 pub(super) struct Gates {
     policies: HashMap<GateKey, GatePolicy>,
     /// When the latest tasks pass a gate with a rate.
-    passes: HashMap<GateKey, Vec<Timestamp>>,
+    passes: HashMap<GateKey, Passes>,
 }
 
 impl Invariant for Gates {
@@ -35,10 +35,8 @@ impl Invariant for Gates {
                 let fresh = change.before.as_ref().is_none_or(|task| !task.passed);
                 for key in &change.after.gates {
                     passed.insert((key.clone(), fresh));
-                    self.passes
-                        .entry(key.clone())
-                        .or_default()
-                        .push(pass_time(step, &change.after));
+                    let passes = self.passes.entry(key.clone()).or_default();
+                    passes.add(step, &change.after);
                 }
             }
         }
@@ -90,6 +88,7 @@ impl Gates {
         let Some(passes) = self.passes.get_mut(key) else {
             return Ok(());
         };
+        let passes = &mut passes.times;
         passes.sort_unstable();
         let burst = rate.burst as usize;
         let interval = rate.per / rate.count;
@@ -107,11 +106,28 @@ impl Gates {
     }
 }
 
-/// When a task passes: at once, or at the due time that a rate gave it.
-fn pass_time(step: &Step<'_>, task: &Task) -> Timestamp {
-    match step.call {
-        Call::Promote(request) => task.due_time.max(request.now),
-        _ => task.due_time,
+/// When tasks passed a gate, since the clocks that judged it last went back: what they say before and after can't be
+/// compared, and the gate itself may have been forgotten in between.
+#[derive(Default)]
+struct Passes {
+    judged: Timestamp,
+    times: Vec<Timestamp>,
+}
+
+impl Passes {
+    fn add(&mut self, step: &Step<'_>, task: &Task) {
+        // At once, or at the due time that a rate gave it.
+        let time = match step.call {
+            Call::Promote(request) => {
+                if request.now < self.judged {
+                    self.times.clear();
+                }
+                self.judged = request.now;
+                task.due_time.max(request.now)
+            }
+            _ => task.due_time,
+        };
+        self.times.push(time);
     }
 }
 
