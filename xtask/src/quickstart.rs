@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -55,18 +55,10 @@ struct Quickstart {
 
 impl Quickstart {
     fn start(folder: &Path) -> Result<Self, String> {
-        let manifest = cargo::root().join("Cargo.toml");
-        let manifest = manifest.to_str().ok_or("the workspace's path isn't UTF-8")?;
-        let arguments = [
-            "run",
-            "--quiet",
-            "--release",
-            "--manifest-path",
-            manifest,
-            "--package",
-            "quickstart",
-        ];
-        let mut command = cargo::command(&arguments, &[]);
+        // What was built, not `cargo run`: a build that begins again in silence would count as the quickstart's.
+        let program = cargo::programs()?.with_file_name("release").join("quickstart");
+        println!("$ {}", program.display());
+        let mut command = Command::new(program);
         let mut child = Process::start(command.current_dir(folder).stdout(Stdio::piped()))
             .map_err(|error| format!("quickstart didn't start: {error}"))?;
         let stdout = child.stdout.take().ok_or("quickstart has no output")?;
