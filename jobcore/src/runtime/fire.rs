@@ -2,14 +2,16 @@
 //!
 //! Nothing is inserted or leased before its time, so a change, pause or delete just before the instant holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
 
 use super::claim::Lanes;
 use super::node::Node;
 use crate::engine::fire;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::id::{ExecutorId, JobId};
 use crate::job::Job;
@@ -30,18 +32,26 @@ const READ_EVERY: Duration = Duration::from_millis(500);
 /// How many jobs the horizon holds at the most; later ones are read when these are done.
 const MOST_READ: usize = 20_000;
 
-/// How many fires are written together: enough to share a flush, few enough that the first needn't wait for the last.
+/// How many fires are written together at first: enough to share a flush, few enough that the first needn't wait for the
+/// last. While more are due it doubles, up to [`MAX_BATCH`].
 const FIRE_BATCH: usize = 250;
 
 /// How often jobs without a plan are looked for: rows written by hand, and all after new zone data.
 const PLAN_EVERY: Duration = Duration::from_secs(5);
+
+/// Jobs by when they come due.
+type Ahead = BTreeMap<(Timestamp, JobId), Arc<Job>>;
 
 /// The fire loop.
 pub(crate) struct Firer {
     node: Arc<Node>,
     lanes: Arc<Lanes>,
     /// What comes due within the horizon.
-    ahead: BTreeMap<(Timestamp, JobId), Arc<Job>>,
+    ahead: Ahead,
+    /// The read that is on its way, beside which firing goes on.
+    reading: JoinSet<Result<Ahead>>,
+    /// What was fired meanwhile, of which the read may tell how it was before.
+    fired_meanwhile: HashSet<JobId>,
     read_next: Timestamp,
     plan_next: Timestamp,
 }
@@ -52,7 +62,9 @@ impl Firer {
         Self {
             node,
             lanes,
-            ahead: BTreeMap::new(),
+            ahead: Ahead::new(),
+            reading: JoinSet::new(),
+            fired_meanwhile: HashSet::new(),
             read_next: now,
             plan_next: now,
         }
@@ -73,11 +85,18 @@ impl Firer {
 
     async fn rest(&mut self) {
         let first_due = self.ahead.first_key_value().map(|((due_time, _), _)| *due_time);
-        let until = first_due.unwrap_or(self.read_next).min(self.read_next);
+        // The next read waits for the one that is on its way.
+        let read_next = Some(self.read_next).filter(|_| self.reading.is_empty());
+        let until = first_due
+            .into_iter()
+            .chain(read_next)
+            .min()
+            .unwrap_or(Timestamp::MAX);
         tokio::select! {
             biased;
             () = self.node.draining.cancelled() => {}
             () = self.node.wake.fire.notified() => self.read_next = self.node.now(),
+            Some(read) = self.reading.join_next() => self.take_in(read),
             () = self.node.sleep_until(until) => {}
         }
     }
@@ -88,44 +107,52 @@ impl Firer {
             self.plan_unplanned(now).await?;
             self.plan_next = now + PLAN_EVERY;
         }
-        if now >= self.read_next {
-            self.read_ahead(now).await?;
-            self.read_next = now + READ_EVERY;
+        if now >= self.read_next && self.reading.is_empty() {
+            self.begin_read(now);
         }
-        while !self.node.draining.is_cancelled() && self.fire_due().await? {}
+        let mut most = FIRE_BATCH;
+        while !self.node.draining.is_cancelled() && self.fire_due(most).await? {
+            most = (most * 2).min(MAX_BATCH);
+        }
         Ok(())
     }
 
-    async fn read_ahead(&mut self, now: Timestamp) -> Result<()> {
-        let mut due = DueJobs {
-            until: now + HORIZON,
-            after: None,
-            limit: MAX_BATCH,
+    /// Reads anew, beside the firing.
+    fn begin_read(&mut self, now: Timestamp) {
+        self.fired_meanwhile.clear();
+        self.reading.spawn(read_ahead(Arc::clone(&self.node), now));
+        self.read_next = now + READ_EVERY;
+    }
+
+    /// Takes over what was read, but for what was fired meanwhile: of that we know more than the read.
+    fn take_in(&mut self, read: Result<Result<Ahead>, JoinError>) {
+        let read = match read {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => return self.retry_read(&error),
+            Err(error) => return self.retry_read(&Error::new(ErrorKind::Unavailable, error.to_string())),
         };
-        let mut ahead = BTreeMap::new();
-        loop {
-            let page = self.node.store.due_jobs(&due).await?;
-            let last_page = page.len() < due.limit;
-            due.after = page
-                .last()
-                .and_then(|job| Some((job.next_fire_time?, job.job_id.clone())));
-            ahead.extend(
-                page.into_iter()
-                    .filter_map(|job| Some(((fire::due_time(&job)?, job.job_id.clone()), job))),
-            );
-            if last_page || ahead.len() >= MOST_READ {
-                break;
-            }
-        }
-        self.ahead = ahead;
-        Ok(())
+        self.node.health.works("read_ahead");
+        let fired = &self.fired_meanwhile;
+        self.ahead.retain(|(_, job_id), _| fired.contains(job_id));
+        let newer = read
+            .into_iter()
+            .filter(|((_, job_id), _)| !fired.contains(job_id));
+        self.ahead.extend(newer);
     }
 
-    /// Fires a batch of what is due; says whether there is more.
-    async fn fire_due(&mut self) -> Result<bool> {
+    fn retry_read(&mut self, error: &Error) {
+        let pause = self
+            .node
+            .health
+            .failed("read_ahead", error, self.node.now(), &*self.node.entropy);
+        self.read_next = self.node.now() + pause;
+    }
+
+    /// Fires at most this many jobs that are due; says whether any were.
+    async fn fire_due(&mut self, most: usize) -> Result<bool> {
         let now = self.node.now();
         let mut batch = Vec::new();
-        while batch.len() < FIRE_BATCH
+        while batch.len() < most
             && let Some(entry) = self.ahead.first_entry().filter(|entry| entry.key().0 <= now)
         {
             batch.push(entry.remove());
@@ -257,6 +284,9 @@ impl Firer {
 
     /// Keeps the fired job in sight if it comes due again before the next read.
     fn look_forward(&mut self, job: Arc<Job>, next_fire_time: Option<Timestamp>) {
+        if !self.reading.is_empty() {
+            self.fired_meanwhile.insert(job.job_id.clone());
+        }
         if next_fire_time.is_none_or(|next| next > self.read_next + HORIZON) {
             return;
         }
@@ -286,6 +316,30 @@ impl Firer {
             if last_page {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Reads what comes due within the horizon.
+async fn read_ahead(node: Arc<Node>, now: Timestamp) -> Result<Ahead> {
+    let mut due = DueJobs {
+        until: now + HORIZON,
+        after: None,
+        limit: MAX_BATCH,
+    };
+    let mut ahead = Ahead::new();
+    loop {
+        let page = node.store.due_jobs(&due).await?;
+        let last_page = page.len() < due.limit;
+        due.after = page
+            .last()
+            .and_then(|job| Some((job.next_fire_time?, job.job_id.clone())));
+        ahead.extend(
+            page.into_iter()
+                .filter_map(|job| Some(((fire::due_time(&job)?, job.job_id.clone()), job))),
+        );
+        if last_page || ahead.len() >= MOST_READ {
+            return Ok(ahead);
         }
     }
 }
