@@ -14,7 +14,7 @@ use crate::flush::Flush;
 use crate::report::{Report, rounded};
 
 /// How many tasks are claimed, and settled, in one transaction.
-pub(crate) const BATCH: usize = 500;
+pub(crate) const BATCH: usize = 1_000;
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]

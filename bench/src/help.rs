@@ -74,5 +74,5 @@ Fields:
 /// Below the flags of `floor`.
 pub(crate) const FLOOR: &str = "\
 Fields:
-  floor_per_second           tasks a second: live row, lease, history row, 500 at a time, one flush a batch
+  floor_per_second           tasks a second: live row, lease, history row, 1,000 at a time, one flush a batch
   flush_p50_ms flush_p99_ms  a bare commit of one small row with a flush, measured just before and just after";

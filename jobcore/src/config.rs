@@ -26,9 +26,10 @@ pub struct EngineConfig {
     pub roles: Roles,
     /// How many attempts the node carries out at once, 1 to 100,000. Default 100.
     pub capacity: u32,
-    /// How many tasks one claim takes at the most, 1 to 1,000. Default 500: beyond that a batch gains nothing.
+    /// How many tasks one claim takes at the most, 1 to 1,000. Default 1,000: the more share a flush, the better, and a
+    /// node never claims more than it has room for.
     pub claim_batch: usize,
-    /// How many results one settle records at the most, 1 to 1,000. Default 500.
+    /// How many results one settle records at the most, 1 to 1,000. Default 1,000.
     pub settle_batch: usize,
     /// How long a result may wait for others to be recorded with it. Default 2 ms.
     pub settle_delay: Duration,
@@ -94,8 +95,8 @@ impl Default for EngineConfig {
             labels: BTreeMap::new(),
             roles: Roles::All,
             capacity: 100,
-            claim_batch: 500,
-            settle_batch: 500,
+            claim_batch: 1_000,
+            settle_batch: 1_000,
             settle_delay: Duration::from_millis(2),
             start_delay: Duration::from_millis(20),
             poll_interval: Duration::from_millis(250),

@@ -1,4 +1,4 @@
-//! The floor on SQLite: live row → lease → history row, 500 at a time, one flush per batch.
+//! The floor on SQLite: live row → lease → history row, 1,000 at a time, one flush per batch.
 //!
 //! Per task it writes what any store with these tables must: the live row at the claim; at the settle the end of that
 //! row and of its index entry, the history row and its three index entries. Techniques:

@@ -24,8 +24,12 @@ use crate::lease::{ClaimedTask, FencingToken, Holder, Lease};
 use crate::store::{Next, Settlement};
 use crate::time::Timestamp;
 
-/// How much work to have at hand: as much as was done in this time.
+/// How much work to have at hand: as much as is done in this time, which a claim takes in a busy store.
 const PREFETCH_SPAN: Duration = Duration::from_millis(30);
+
+/// The pace is measured over this time, or over this many tasks if they end sooner.
+const PACE_SPAN: Duration = Duration::from_millis(10);
+const PACE_TASKS: usize = 50;
 
 /// The most tasks to prefetch, however fast they end.
 const MOST_PREFETCHED: usize = 2_000;
@@ -271,11 +275,12 @@ struct Pace {
 impl Pace {
     fn count(&mut self, now: Timestamp) {
         self.ended += 1;
-        if now.since(self.since) >= PREFETCH_SPAN {
-            // Falls at once with the pace, and at most doubles, so that one quick batch doesn't hoard.
-            let most = (self.prefetch * 2).clamp(16, MOST_PREFETCHED);
-            let spans = (now.since(self.since).as_micros() / PREFETCH_SPAN.as_micros()).max(1) as usize;
-            self.prefetch = (self.ended / spans).min(most);
+        let span = now.since(self.since);
+        if span >= PACE_SPAN || self.ended >= PACE_TASKS.max(self.prefetch) {
+            // Falls at once with the pace, and grows stepwise, so that one quick batch doesn't hoard.
+            let most = (self.prefetch * 4).clamp(PACE_TASKS, MOST_PREFETCHED);
+            let spans = PREFETCH_SPAN.as_secs_f64() / span.as_secs_f64().max(1e-6);
+            self.prefetch = most.min((self.ended as f64 * spans) as usize);
             (self.since, self.ended) = (now, 0);
         }
     }
