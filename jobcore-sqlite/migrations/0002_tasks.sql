@@ -6,15 +6,17 @@ CREATE TABLE lanes (
     retired  INTEGER NOT NULL DEFAULT 0  -- had no live task when somebody last looked
 );
 
--- Live tasks. Small: what becomes final moves to job_logs.
+-- Live tasks. Small: what becomes final moves to job_logs. They lie in the order in which they are claimed, so that a
+-- batch is a few neighbouring pages, however priorities mix. What can't be claimed yet lies apart: no claim steps over it.
 CREATE TABLE tasks (
-    task_id         VARCHAR(64) NOT NULL PRIMARY KEY,
-    job_id          VARCHAR(64) NOT NULL,
     lane_id         INTEGER     NOT NULL,
+    pending         INTEGER     NOT NULL,  -- 1 if state is 0 or 1
+    rank            INTEGER     NOT NULL,
+    task_id         VARCHAR(64) NOT NULL,
+    job_id          VARCHAR(64) NOT NULL,
     state           INTEGER     NOT NULL,  -- 0 blocked, 1 scheduled, 2 ready, 3 leased, 4 running
     priority        INTEGER     NOT NULL,
     due_time        INTEGER     NOT NULL,
-    rank            INTEGER     NOT NULL,
     attempt         INTEGER     NOT NULL,
     failures        INTEGER     NOT NULL,
     token           INTEGER     NOT NULL,
@@ -25,9 +27,10 @@ CREATE TABLE tasks (
     origin          INTEGER     NOT NULL,
     arguments       TEXT,
     cancel_deadline INTEGER,               -- of a request to cancel
-    extra           TEXT                   -- JSON of what most tasks don't have
+    extra           TEXT,                  -- JSON of what most tasks don't have
+    PRIMARY KEY (lane_id, pending, rank, task_id)
 ) WITHOUT ROWID;
-CREATE INDEX tasks_ready ON tasks (lane_id, rank) WHERE state = 2;
+CREATE UNIQUE INDEX tasks_id ON tasks (task_id);
 CREATE INDEX tasks_due ON tasks (due_time) WHERE state = 1;
 CREATE INDEX tasks_cancel ON tasks (cancel_deadline) WHERE cancel_deadline IS NOT NULL;
 CREATE UNIQUE INDEX tasks_fire ON tasks (job_id, scheduled_for, part) WHERE scheduled_for IS NOT NULL;

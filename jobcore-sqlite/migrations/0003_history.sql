@@ -33,7 +33,6 @@ CREATE TABLE job_logs (
 CREATE INDEX idx_job_id ON job_logs (job_id);
 CREATE INDEX idx_start_time ON job_logs (start_time);
 CREATE INDEX job_logs_task ON job_logs (task_id, attempt);
-CREATE INDEX job_logs_finished ON job_logs (finish_time) WHERE task_state IS NOT NULL;
 CREATE INDEX job_logs_fire ON job_logs (job_id, scheduled_for, part) WHERE scheduled_for IS NOT NULL;
 
 CREATE TABLE log_chunks (

@@ -11,6 +11,8 @@ use jobcore::job::Job;
 use jobcore::lane::Lane;
 use jobcore::store::Fire;
 
+use crate::queries::ordinary::Claims;
+
 /// How many decoded jobs are kept: about a kilobyte each.
 const MAX_JOBS: usize = 10_000;
 
@@ -20,7 +22,13 @@ const MAX_LANES: usize = 4_096;
 /// What a connection remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Caches {
-    jobs: HashMap<JobId, Arc<Job>>,
+    /// With what told, when it was read or written, that no other connection had written: SQLite's `data_version`.
+    jobs: HashMap<JobId, (Arc<Job>, i64)>,
+    /// What was claimed; its end checks that it is still so.
+    pub(crate) claims: Claims,
+    data_version: i64,
+    /// Whether `data_version` was read in the present transaction.
+    is_current: bool,
     lanes: HashMap<i64, Lane>,
     /// With when it was last noted that the lane is in use; long ago for those that were only read.
     lane_ids: HashMap<Lane, (i64, Timestamp)>,
@@ -34,24 +42,41 @@ impl Caches {
         *self = Self::default();
     }
 
+    /// To be called when a transaction begins.
+    pub(crate) fn begin(&mut self) {
+        self.is_current = false;
+    }
+
+    /// Tells the `data_version` that the present transaction, which writes, sees.
+    pub(crate) fn see(&mut self, data_version: i64) {
+        self.data_version = data_version;
+        self.is_current = true;
+    }
+
+    /// The job as it is, if that is certain without a look: only this connection has written since it was kept.
+    pub(crate) fn current_job(&self, job_id: &JobId) -> Option<&Arc<Job>> {
+        let (job, data_version) = self.jobs.get(job_id)?;
+        (self.is_current && *data_version == self.data_version).then_some(job)
+    }
+
     /// The job as it was when it was last read; the caller checks that it is still so.
     pub(crate) fn job(&self, job_id: &JobId) -> Option<&Arc<Job>> {
-        self.jobs.get(job_id)
+        self.jobs.get(job_id).map(|(job, _)| job)
     }
 
     pub(crate) fn keep_job(&mut self, job: Arc<Job>) {
         if self.jobs.len() >= MAX_JOBS {
             self.jobs.clear();
         }
-        self.jobs.insert(job.job_id.clone(), job);
+        self.jobs.insert(job.job_id.clone(), (job, self.data_version));
     }
 
     /// The job's row was advanced by this fire: what is remembered follows, instead of being read anew.
     pub(crate) fn job_fired(&mut self, fire: &Fire) {
-        if let Some(job) = self
+        if let Some((job, _)) = self
             .jobs
             .get_mut(&fire.job_id)
-            .filter(|job| job.version == fire.version)
+            .filter(|(job, _)| job.version == fire.version)
         {
             let job = Arc::make_mut(job);
             job.next_fire_time = fire.next_fire_time;

@@ -148,8 +148,8 @@ impl SqliteConfig {
             .options()
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // A larger log is written back less often, and one that grew under a long read shrinks again.
-            .pragma("wal_autocheckpoint", "4000")
+            // A commit checkpoints only what those beside the writer left; a log that grew under a long read shrinks again.
+            .pragma("wal_autocheckpoint", "16000")
             .pragma("journal_size_limit", "67108864")
             .pragma("cache_size", "-32768")
             .thread_name(|_| "jobcore-sqlite-db".to_owned())
@@ -158,6 +158,15 @@ impl SqliteConfig {
             Some(bytes) => options.pragma("max_page_count", (bytes / PAGE_SIZE).max(1).to_string()),
             None => options,
         }
+    }
+
+    /// The connection that makes checkpoints; `None` in memory, where there is no log.
+    pub(crate) fn checkpoint_options(&self) -> Option<SqliteConnectOptions> {
+        let options = self
+            .options()
+            .pragma("cache_size", "-2048")
+            .thread_name(|_| "jobcore-sqlite-checkpoint".to_owned());
+        matches!(self.place, Place::File(_)).then_some(options)
     }
 
     /// A connection that reads.

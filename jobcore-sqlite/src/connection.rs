@@ -30,20 +30,33 @@ impl Connection {
     }
 }
 
+/// How a transaction treats what it expects to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// It goes by what is usually so and by what the connection remembers, each on a condition in the statement that
+    /// writes, and ends as [`Failure::Stale`](crate::error::Failure::Stale) where one doesn't hold.
+    Ordinary,
+    /// It looks first. What became stale is repeated like this.
+    Full,
+}
+
 /// What an operation works with: a connection, inside a transaction if it writes, and the store's clock.
 #[derive(Debug)]
 pub(crate) struct Cx<'c> {
     pub(crate) sql: &'c mut SqliteConnection,
     pub(crate) caches: &'c mut Caches,
     pub(crate) store_now: Timestamp,
+    pub(crate) care: Care,
 }
 
 impl Connection {
+    /// For reading.
     pub(crate) fn cx(&mut self, store_now: Timestamp) -> Cx<'_> {
         Cx {
             sql: &mut self.sql,
             caches: &mut self.caches,
             store_now,
+            care: Care::Full,
         }
     }
 }
@@ -68,6 +81,11 @@ pub(crate) trait Operation: Send + Sync + 'static {
     /// How many rows it touches, roughly: bounds what goes into one transaction.
     fn weight(&self) -> usize {
         1
+    }
+
+    /// How many rows it writes, roughly: says when there is something to checkpoint. None for those that mostly just look.
+    fn rows(&self) -> usize {
+        self.weight()
     }
 
     /// What it inserts, if that is all it does: neighbours in the queue are then carried out as one.

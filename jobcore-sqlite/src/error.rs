@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     Sql(sqlx::Error),
     /// Stored data, or input, that can't be understood.
     Core(Error),
+    /// What was expected to be so isn't: to be repeated with [full care](crate::connection::Care::Full).
+    Stale,
 }
 
 impl From<sqlx::Error> for Failure {
@@ -39,6 +41,10 @@ impl Failure {
         let error = match self {
             Self::Core(error) => error,
             Self::Sql(error) => Error::new(kind(&error), error.to_string()).source(error),
+            Self::Stale => Error::new(
+                ErrorKind::Unavailable,
+                "rows changed while they were written; try again",
+            ),
         };
         error.backend(BACKEND).operation(operation)
     }

@@ -32,6 +32,7 @@
 //! [`Indeterminate`](jobcore::ErrorKind::Indeterminate): the flush of the commit failed.
 
 mod caches;
+mod checkpoints;
 mod clock;
 mod config;
 mod connection;

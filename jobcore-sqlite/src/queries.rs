@@ -16,6 +16,7 @@ pub(crate) mod jobs;
 pub(crate) mod lanes;
 mod leases;
 mod listing;
+pub(crate) mod ordinary;
 mod parts;
 pub(crate) mod promote;
 pub(crate) mod purge;

@@ -11,8 +11,9 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::BACKEND;
+use crate::checkpoints::Checkpoints;
 use crate::config::SqliteConfig;
-use crate::connection::{Connection, Cx, Inserts, Operation};
+use crate::connection::{Care, Connection, Cx, Inserts, Operation};
 use crate::error::{self, Failure, Result};
 use crate::queries::insert::insert_new_tasks;
 use crate::schema;
@@ -106,6 +107,7 @@ fn lost(operation: &'static str) -> Error {
 #[async_trait::async_trait]
 trait Work: Send + std::fmt::Debug {
     fn weight(&self) -> usize;
+    fn rows(&self) -> usize;
     async fn run(&mut self, cx: &mut Cx<'_>) -> Result<()>;
     fn name(&self) -> &'static str;
     fn inserts(&self) -> Option<Inserts<'_>>;
@@ -131,6 +133,10 @@ impl<O: Operation> std::fmt::Debug for Call<O> {
 impl<O: Operation> Work for Call<O> {
     fn weight(&self) -> usize {
         self.operation.weight()
+    }
+
+    fn rows(&self) -> usize {
+        self.operation.rows()
     }
 
     async fn run(&mut self, cx: &mut Cx<'_>) -> Result<()> {
@@ -172,6 +178,7 @@ async fn run(
     }
     let options = config.writer_options();
     let mut actor = Actor {
+        checkpoints: Checkpoints::new(config.checkpoint_options()),
         config,
         options,
         connection: Some(connection),
@@ -186,6 +193,7 @@ async fn run(
         }
         actor.carry_out(batch).await;
     }
+    actor.checkpoints.close().await;
     if let Some(connection) = actor.connection
         && let Err(error) = connection.close().await
     {
@@ -205,6 +213,7 @@ struct Actor {
     config: SqliteConfig,
     options: SqliteConnectOptions,
     connection: Option<Connection>,
+    checkpoints: Checkpoints,
 }
 
 impl Actor {
@@ -237,9 +246,19 @@ impl Actor {
                 none.insert(connection.map_err(|error| Undone::RolledBack(error.into()))?)
             }
         };
-        let result = attempt(connection, batch, store_now).await;
+        let mut result = attempt(connection, batch, store_now, Care::Ordinary).await;
         if let Err(undone) = &result {
             // What was remembered may come from what was undone.
+            connection.caches.clear();
+            if let Undone::RolledBack(Failure::Stale) = undone {
+                result = attempt(connection, batch, store_now, Care::Full).await;
+            }
+        }
+        if result.is_ok() {
+            self.checkpoints
+                .committed(batch.iter().map(|work| work.rows()).sum());
+        }
+        if let Err(undone) = &result {
             connection.caches.clear();
             if needs_new_connection(undone) {
                 self.connection = None;
@@ -253,13 +272,16 @@ async fn attempt(
     connection: &mut Connection,
     batch: &mut [Box<dyn Work>],
     store_now: jobcore::Timestamp,
+    care: Care,
 ) -> Result<(), Undone> {
     let begin = connection.sql.begin_with("BEGIN IMMEDIATE").await;
     let mut transaction = begin.map_err(|error| Undone::RolledBack(error.into()))?;
+    connection.caches.begin();
     let mut cx = Cx {
         sql: &mut transaction,
         caches: &mut connection.caches,
         store_now,
+        care,
     };
     if let Err(failure) = run_all(&mut cx, batch).await {
         if let Err(error) = transaction.rollback().await {
@@ -305,7 +327,7 @@ async fn insert_together(cx: &mut Cx<'_>, batch: &mut [Box<dyn Work>]) -> Result
 fn needs_new_connection(undone: &Undone) -> bool {
     match undone {
         Undone::RolledBack(Failure::Sql(error)) => error::is_lost(error),
-        Undone::RolledBack(Failure::Core(_)) => false,
+        Undone::RolledBack(Failure::Core(_) | Failure::Stale) => false,
         Undone::Commit(_) => true,
     }
 }

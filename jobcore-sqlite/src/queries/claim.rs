@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
+use jobcore::engine::claim::{Offer, quotas};
 use jobcore::engine::settle::JOB_DELETED;
 use jobcore::job::Job;
 use jobcore::lane::Lane;
-use jobcore::lease::{ClaimedTask, Lease};
+use jobcore::lease::{ClaimedTask, FencingToken, Lease};
 use jobcore::store::{ClaimOutcome, ClaimRequest, MAX_BATCH};
 use jobcore::task::TaskState;
-use sqlx::Row;
 
 use super::columns::token_number;
 use super::executors::{Standing, standing};
 use super::lanes::find_lane_id;
 use super::leases::{StoredLease, claim_bytes, incarnation_number, insert_lease};
-use super::rows::{json_list, json_numbers};
+use super::rows::json_numbers;
 use super::stored_job::jobs_by_id;
 use super::stored_task::StoredTask;
 use super::task_row::{read_tasks, select_tasks};
 use super::transitions::{Transition, write_transitions};
 use crate::connection::{Cx, Operation};
-use crate::error::Result;
+use crate::error::{Failure, Result};
 
 /// Takes `Ready` tasks under a new lease.
 #[derive(Debug)]
@@ -111,35 +111,33 @@ async fn room(cx: &mut Cx<'_>, request: &ClaimRequest) -> Result<usize> {
     Ok(request.limit.min(max_held.saturating_sub(held)))
 }
 
-/// A lane of the request with something in it.
-struct Candidate {
-    lane_id: i64,
-    quarantine: bool,
-    ready: usize,
-}
-
 /// A task that can be claimed, with its job.
 type Found = (StoredTask, Arc<Job>);
 
-/// The tasks to claim. Those that it meets whose job is gone are settled.
+/// The tasks to claim: the first of some lanes. Those that it meets whose job is gone are settled.
 async fn find(cx: &mut Cx<'_>, request: &ClaimRequest, limit: usize) -> Result<Vec<Found>> {
     let mut settled = 0;
     loop {
-        let candidates = candidates(cx, &request.lanes, limit).await?;
-        let ordinary = request.lanes.iter().filter(|lane| !lane.is_quarantine()).count();
+        let (lane_ids, offers) = offers(cx, &request.lanes, limit).await?;
+        let quotas = quotas(&offers, limit);
         let mut found = Vec::new();
         let mut orphaned = Vec::new();
-        for (lane_id, quota) in quotas(&candidates, ordinary, limit) {
+        for (lane_id, quota) in lane_ids.into_iter().zip(quotas).filter(|(_, quota)| *quota > 0) {
             let tasks = first_of_lane(cx, lane_id, quota).await?;
             let jobs = jobs_by_id(
                 cx,
                 tasks.iter().map(|stored| stored.task.job_id.clone()).collect(),
             )
             .await?;
+            let mut unbroken = true;
             for stored in tasks {
                 match jobs.get(&stored.task.job_id) {
-                    Some(job) => found.push((stored, Arc::clone(job))),
-                    None => orphaned.push(stored),
+                    Some(job) if unbroken => found.push((stored, Arc::clone(job))),
+                    Some(_) => {}
+                    None => {
+                        unbroken = false;
+                        orphaned.push(stored);
+                    }
                 }
             }
         }
@@ -161,67 +159,49 @@ async fn find(cx: &mut Cx<'_>, request: &ClaimRequest, limit: usize) -> Result<V
     }
 }
 
-/// How many tasks to take from which lanes: an even share of each first, then what is left in their order; one suspect
-/// alone.
-fn quotas(candidates: &[Candidate], ordinary: usize, limit: usize) -> Vec<(i64, usize)> {
-    let share = (limit / ordinary.max(1)).max(1);
-    let mut left = limit;
-    let mut quotas: Vec<(i64, usize, usize)> = Vec::new();
-    for candidate in candidates.iter().filter(|candidate| candidate.ready > 0) {
-        if candidate.quarantine {
-            if quotas.is_empty() {
-                return vec![(candidate.lane_id, 1)];
-            }
-            continue;
-        }
-        let quota = candidate.ready.min(share).min(left);
-        left -= quota;
-        quotas.push((candidate.lane_id, quota, candidate.ready));
+/// The number of a lane that there isn't.
+const NO_LANE: i64 = -1;
+
+/// The numbers of lanes, and how much each has to give.
+async fn offers(cx: &mut Cx<'_>, lanes: &[Lane], limit: usize) -> Result<(Vec<i64>, Vec<Offer>)> {
+    let mut lane_ids = Vec::with_capacity(lanes.len());
+    for lane in lanes {
+        lane_ids.push(find_lane_id(cx, lane).await?.unwrap_or(NO_LANE));
     }
-    for (_, quota, ready) in &mut quotas {
-        let more = (*ready - *quota).min(left);
-        left -= more;
-        *quota += more;
-    }
-    quotas
-        .into_iter()
-        .filter(|(_, quota, _)| *quota > 0)
-        .map(|(lane_id, quota, _)| (lane_id, quota))
-        .collect()
+    let ready = match &*lane_ids {
+        // The only one is simply asked.
+        [lane_id] => vec![if *lane_id == NO_LANE { 0 } else { limit }],
+        _ => ready_in(cx, &lane_ids, limit).await?,
+    };
+    let offer = |(lane, ready): (&Lane, usize)| Offer {
+        quarantine: lane.is_quarantine(),
+        ready,
+    };
+    Ok((lane_ids, lanes.iter().zip(ready).map(offer).collect()))
 }
 
-/// The lanes, with how much they have to give.
-async fn candidates(cx: &mut Cx<'_>, lanes: &[Lane], limit: usize) -> Result<Vec<Candidate>> {
-    let mut candidates = Vec::with_capacity(lanes.len());
-    for lane in lanes {
-        if let Some(lane_id) = find_lane_id(cx, lane).await? {
-            candidates.push(Candidate {
-                lane_id,
-                quarantine: lane.is_quarantine(),
-                ready: limit,
-            });
-        }
-    }
-    // The only one is simply asked.
-    if candidates.len() < 2 {
-        return Ok(candidates);
-    }
-    let select = "SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE lane_id = value AND state = 2 LIMIT ?2)) \
-                  FROM json_each(?1)";
-    let rows = sqlx::query(select)
-        .bind(json_numbers(candidates.iter().map(|candidate| candidate.lane_id)))
+/// How many tasks each lane has ready, up to `limit`.
+async fn ready_in(cx: &mut Cx<'_>, lane_ids: &[i64], limit: usize) -> Result<Vec<usize>> {
+    // One text, since each row would cross from the connection's thread by itself.
+    let select = "SELECT coalesce(group_concat((SELECT count(*) FROM (SELECT 1 FROM tasks \
+                  WHERE lane_id = value AND pending = 0 AND state = 2 LIMIT ?2))), '') FROM json_each(?1)";
+    let ready: String = sqlx::query_scalar(select)
+        .bind(json_numbers(lane_ids.iter().copied()))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&mut *cx.sql)
+        .fetch_one(&mut *cx.sql)
         .await?;
-    for (candidate, row) in candidates.iter_mut().zip(&rows) {
-        candidate.ready = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0);
-    }
-    Ok(candidates)
+    let number = |text: &str| text.parse().map_err(|_| Failure::corrupt("a count is no number"));
+    ready
+        .split(',')
+        .filter(|text| !text.is_empty())
+        .map(number)
+        .collect()
 }
 
 /// The first `Ready` tasks of a lane, by rank.
 async fn first_of_lane(cx: &mut Cx<'_>, lane_id: i64, limit: usize) -> Result<Vec<StoredTask>> {
-    let select = select_tasks!("WHERE lane_id = ?1 AND t.state = 2 ORDER BY rank, task_id LIMIT ?2");
+    let select =
+        select_tasks!("WHERE lane_id = ?1 AND pending = 0 AND t.state = 2 ORDER BY rank, task_id LIMIT ?2");
     let select = sqlx::query_scalar(select)
         .bind(lane_id)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
@@ -239,23 +219,22 @@ async fn take(cx: &mut Cx<'_>, request: &ClaimRequest, found: Vec<Found>) -> Res
         &task_ids,
     )
     .await?;
-    sqlx::query(
-        "UPDATE OR FAIL tasks SET state = 3, token = ?1, attempt = attempt + 1 \
-         WHERE task_id IN (SELECT value FROM json_each(?2))",
-    )
-    .bind(token_number(token))
-    .bind(json_list(task_ids.iter().map(|task_id| task_id.as_str())))
-    .execute(&mut *cx.sql)
-    .await?;
-    let tasks = found.into_iter().map(|(stored, job)| {
-        let mut task = stored.task;
+    for lane in found.chunk_by(|(a, _), (b, _)| a.lane_id == b.lane_id) {
+        lease_first(cx, lane, token).await?;
+    }
+    let mut tasks = Vec::with_capacity(found.len());
+    for (mut stored, job) in found {
+        let task = &mut stored.task;
         task.state = TaskState::Leased;
         task.token = token;
         task.attempt += 1;
         task.holder = Some(request.holder.clone());
-        ClaimedTask { task, job }
-    });
-    let tasks = tasks.collect();
+        cx.caches.claims.keep(&request.holder, &stored);
+        tasks.push(ClaimedTask {
+            task: stored.task,
+            job,
+        });
+    }
     Ok(Lease {
         token,
         claim_id: request.claim_id,
@@ -264,46 +243,27 @@ async fn take(cx: &mut Cx<'_>, request: &ClaimRequest, found: Vec<Found>) -> Res
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lane(lane_id: i64, ready: usize) -> Candidate {
-        Candidate {
-            lane_id,
-            quarantine: false,
-            ready,
-        }
+/// Leases what was found in a lane: all that is ready there up to the last one found.
+async fn lease_first(cx: &mut Cx<'_>, lane: &[Found], token: FencingToken) -> Result<()> {
+    let Some((last, _)) = lane.last() else {
+        return Ok(());
+    };
+    let update = "UPDATE OR FAIL tasks SET state = 3, token = ?1, attempt = attempt + 1 \
+                  WHERE lane_id = ?2 AND pending = 0 AND (rank, task_id) <= (?3, ?4) AND state = 2";
+    let done = sqlx::query(update)
+        .bind(token_number(token))
+        .bind(last.lane_id)
+        .bind(last.task.rank.0)
+        .bind(last.task.task_id.as_str().to_owned())
+        .execute(&mut *cx.sql)
+        .await?;
+    if done.rows_affected() == lane.len() as u64 {
+        return Ok(());
     }
-
-    fn quarantine(lane_id: i64, ready: usize) -> Candidate {
-        Candidate {
-            quarantine: true,
-            ..lane(lane_id, ready)
-        }
-    }
-
-    #[test]
-    fn lanes_share_evenly_and_then_fill_up_in_order() {
-        assert_eq!(quotas(&[lane(1, 10), lane(2, 10)], 2, 10), [(1, 5), (2, 5)]);
-        assert_eq!(quotas(&[lane(1, 10), lane(2, 2)], 2, 10), [(1, 8), (2, 2)]);
-        assert_eq!(
-            quotas(&[lane(1, 10), lane(2, 10), lane(3, 10)], 3, 2),
-            [(1, 1), (2, 1)]
-        );
-        assert_eq!(quotas(&[lane(1, 0), lane(2, 10)], 2, 4), [(2, 4)]);
-    }
-
-    #[test]
-    fn a_suspect_goes_alone_and_only_if_nothing_came_before_it() {
-        assert_eq!(quotas(&[quarantine(9, 3), lane(1, 5)], 1, 10), [(9, 1)]);
-        assert_eq!(
-            quotas(&[lane(1, 5), quarantine(9, 3), lane(2, 5)], 2, 10),
-            [(1, 5), (2, 5)]
-        );
-        assert_eq!(
-            quotas(&[lane(1, 0), quarantine(9, 3), lane(2, 5)], 2, 10),
-            [(9, 1)]
-        );
-    }
+    Err(Failure::corrupt(format_args!(
+        "a claim leased {} tasks of lane {} where it had found {}",
+        done.rows_affected(),
+        last.lane_id,
+        lane.len()
+    )))
 }

@@ -33,13 +33,15 @@ pub(crate) enum Standing {
     Superseded,
 }
 
-/// How `holder` stands.
+/// How `holder` stands. Makes sure that the connection knows whether others have written, for those that claim.
 pub(crate) async fn standing(cx: &mut Cx<'_>, holder: &Holder) -> Result<Standing> {
-    let select = "SELECT incarnation, status FROM executors WHERE executor_id = ?1";
+    let select = "SELECT incarnation, status, (SELECT data_version FROM pragma_data_version) \
+                  FROM executors WHERE executor_id = ?1";
     let id = holder.executor_id.as_str().to_owned();
     let Some(row) = sqlx::query(select).bind(id).fetch_optional(&mut *cx.sql).await? else {
         return Ok(Standing::Dead);
     };
+    cx.caches.see(row.try_get(2)?);
     let newest: i64 = row.try_get(0)?;
     let status = ExecutorStatus::from_code(code(&row, 1)?)?;
     Ok(match newest.cmp(&incarnation_number(holder)) {

@@ -1,6 +1,6 @@
 //! What is due, what was never planned, and fires.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jobcore::Timestamp;
 use jobcore::job::Job;
@@ -8,10 +8,11 @@ use jobcore::store::{Decision, DueJobs, Fire, FireOutcome};
 
 use super::decisions::insert_decisions;
 use super::insert::insert_new_tasks;
+use super::rows::{Bound, RowStatement};
 use super::settle::without_repetition;
 use super::stored_job::{decode, job_columns};
-use crate::connection::{Cx, Operation};
-use crate::error::Result;
+use crate::connection::{Care, Cx, Operation};
+use crate::error::{Failure, Result};
 
 /// Jobs that are due.
 #[derive(Debug)]
@@ -146,7 +147,10 @@ impl Operation for FireJobs {
 }
 
 async fn fire_part(cx: &mut Cx<'_>, fires: &[Fire], outcomes: &mut Vec<FireOutcome>) -> Result<()> {
-    let fits = as_planned(cx, fires).await?;
+    let fits = match cx.care {
+        Care::Ordinary => vec![true; fires.len()],
+        Care::Full => as_planned(cx, fires).await?,
+    };
     let fired: Vec<&Fire> = fires
         .iter()
         .zip(&fits)
@@ -175,7 +179,7 @@ async fn as_planned(cx: &mut Cx<'_>, fires: &[Fire]) -> Result<Vec<bool>> {
                   CROSS JOIN jobs ON job_id = v.value ->> 0 \
                   WHERE version = v.value ->> 1 AND next_fire_time IS v.value ->> 2 AND paused = 0";
     let found: String = sqlx::query_scalar(select)
-        .bind(plans(fires.iter()))
+        .bind(expectations(fires))
         .fetch_one(&mut *cx.sql)
         .await?;
     let mut fits = vec![false; fires.len()];
@@ -185,38 +189,60 @@ async fn as_planned(cx: &mut Cx<'_>, fires: &[Fire]) -> Result<Vec<bool>> {
     Ok(fits)
 }
 
+/// Sets the times only: a column that is set has its indexes written, even if it stays as it was.
+const ADVANCE: &str = "UPDATE jobs SET next_fire_time = v.column4, \
+                       last_fire_time = coalesce(v.column5, last_fire_time) FROM (VALUES";
+const ADVANCE_ALL: &str = "UPDATE jobs SET next_fire_time = v.column4, \
+                           last_fire_time = coalesce(v.column5, last_fire_time), \
+                           zone_version = v.column6, error = v.column7 FROM (VALUES";
+macro_rules! as_planned {
+    () => {
+        ") AS v WHERE job_id = v.column1 AND version = v.column2 AND next_fire_time IS v.column3 AND paused = 0"
+    };
+}
+const AS_USUAL: &str = concat!(
+    as_planned!(),
+    " AND zone_version = v.column6 AND error IS v.column7"
+);
+static ADVANCE_JOBS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(ADVANCE, 7, AS_USUAL));
+static ADVANCE_WHOLE: LazyLock<RowStatement> =
+    LazyLock::new(|| RowStatement::new(ADVANCE_ALL, 7, as_planned!()));
+
 /// Advances jobs that are as planned, all at once. The version and `update_time` stay.
 async fn advance(cx: &mut Cx<'_>, fires: &[&Fire]) -> Result<()> {
-    if fires.is_empty() {
-        return Ok(());
+    let bind = |query: Bound, fire: &&Fire| {
+        let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
+        query
+            .bind(fire.job_id.as_str().to_owned())
+            .bind(i64::try_from(fire.version).unwrap_or(i64::MAX))
+            .bind(micros(fire.expected_next_fire_time))
+            .bind(micros(fire.next_fire_time))
+            .bind(micros(fire.last_fire_time))
+            .bind(fire.zone_version.clone())
+            .bind(fire.error.clone())
+    };
+    let statement = match cx.care {
+        Care::Ordinary => &ADVANCE_JOBS,
+        Care::Full => &ADVANCE_WHOLE,
+    };
+    let advanced = statement.execute_with(cx.sql, |query| query, fires, bind).await?;
+    if advanced != fires.len() as u64 {
+        return Err(Failure::Stale);
     }
-    let update = "UPDATE jobs SET next_fire_time = v.value ->> 3, \
-                  last_fire_time = coalesce(v.value ->> 4, last_fire_time), \
-                  zone_version = v.value ->> 5, error = v.value ->> 6 \
-                  FROM json_each(?1) v WHERE job_id = v.value ->> 0";
-    sqlx::query(update)
-        .bind(plans(fires.iter().copied()))
-        .execute(&mut *cx.sql)
-        .await?;
     for fire in fires {
         cx.caches.job_fired(fire);
     }
     Ok(())
 }
 
-/// Fires as one JSON parameter: id, version, expected and new next fire time, last fire time, zone version, error.
-fn plans<'f>(fires: impl Iterator<Item = &'f Fire>) -> String {
-    let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
-    let plan = |fire: &'f Fire| {
+/// What fires expect, as one JSON parameter: id, version, next fire time.
+fn expectations(fires: &[Fire]) -> String {
+    let expectation = |fire: &Fire| {
         serde_json::json!([
             fire.job_id,
             fire.version,
-            micros(fire.expected_next_fire_time),
-            micros(fire.next_fire_time),
-            micros(fire.last_fire_time),
-            fire.zone_version,
-            fire.error,
+            fire.expected_next_fire_time.map(Timestamp::as_micros),
         ])
     };
-    serde_json::Value::Array(fires.map(plan).collect()).to_string()
+    serde_json::Value::Array(fires.iter().map(expectation).collect()).to_string()
 }

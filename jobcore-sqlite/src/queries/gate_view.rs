@@ -17,8 +17,8 @@ use crate::error::{Failure, Result};
 
 /// Carries out a statement whose answer is one JSON text.
 async fn read<T: DeserializeOwned>(cx: &mut Cx<'_>, select: Asked) -> Result<T> {
-    let text: String = select.fetch_one(&mut *cx.sql).await?;
-    serde_json::from_str(&text).map_err(Failure::corrupt)
+    let text: Option<String> = select.fetch_one(&mut *cx.sql).await?;
+    serde_json::from_str(text.as_deref().unwrap_or("null")).map_err(Failure::corrupt)
 }
 
 /// At most `limit` gates after `after` where something waits: from one to the next, so that a long line behind one

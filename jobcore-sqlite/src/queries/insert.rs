@@ -11,7 +11,7 @@ use sqlx::Row;
 
 use super::gates::{note_gone_jobs, put_gates};
 use super::lanes::lane_id;
-use super::rows::{RowStatement, json_list};
+use super::rows::{Bound, RowStatement, json_list};
 use super::stored_task::{StoredTask, insert_tasks};
 use crate::connection::{Cx, Inserts, Operation};
 use crate::error::{Failure, Result};
@@ -142,19 +142,24 @@ async fn taken_ids(cx: &mut Cx<'_>, tasks: &[(&NewTask, Timestamp)]) -> Result<H
     Ok(ids.into_iter().map(|id| (TaskId::from_stored(id), ())).collect())
 }
 
+const FIRES: &str = "SELECT f.column1, f.column2, f.column3, coalesce(\
+                     (SELECT t.task_id FROM tasks t \
+                     WHERE t.job_id = f.column1 AND t.scheduled_for = f.column2 AND t.part = f.column3), \
+                     (SELECT h.task_id FROM job_logs h \
+                     WHERE h.job_id = f.column1 AND h.scheduled_for = f.column2 AND h.part = f.column3)) AS task_id \
+                     FROM (VALUES";
+static FIND_FIRES: LazyLock<RowStatement> =
+    LazyLock::new(|| RowStatement::new(FIRES, 3, ") AS f WHERE task_id IS NOT NULL"));
+
 async fn taken_fires(cx: &mut Cx<'_>, tasks: &[(&NewTask, Timestamp)]) -> Result<HashMap<FireKey, TaskId>> {
     let fires: Vec<FireKey> = tasks.iter().filter_map(|(new, _)| fire_key(new)).collect();
-    if fires.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let select = "WITH f AS (SELECT value ->> 0 AS job_id, value ->> 1 AS at, value ->> 2 AS part FROM json_each(?1)) \
-                  SELECT f.job_id, f.at, f.part, t.task_id FROM f JOIN tasks t \
-                  ON t.job_id = f.job_id AND t.scheduled_for = f.at AND t.part = f.part \
-                  UNION ALL \
-                  SELECT f.job_id, f.at, f.part, h.task_id FROM f JOIN job_logs h \
-                  ON h.job_id = f.job_id AND h.scheduled_for = f.at AND h.part = f.part";
-    let list = serde_json::to_string(&fires).map_err(Failure::corrupt)?;
-    let rows = sqlx::query(select).bind(list).fetch_all(&mut *cx.sql).await?;
+    let bind = |query: Bound, (job_id, at, part): &FireKey| {
+        query
+            .bind(job_id.as_str().to_owned())
+            .bind(*at)
+            .bind(i64::from(*part))
+    };
+    let rows = FIND_FIRES.fetch(cx.sql, &fires, bind).await?;
     rows.iter()
         .map(|row| {
             let key = (
@@ -202,7 +207,7 @@ const INSERT_KEY: &str = "INSERT OR REPLACE INTO unique_keys (scope, key, task_i
 static INSERT_KEYS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(INSERT_KEY, 4, ""));
 
 async fn insert_keys(cx: &mut Cx<'_>, keys: &[(&UniqueKey, &TaskId, Timestamp)]) -> Result<()> {
-    let bind = |query: super::rows::Bound, (key, task_id, now): &(&UniqueKey, &TaskId, Timestamp)| {
+    let bind = |query: Bound, (key, task_id, now): &(&UniqueKey, &TaskId, Timestamp)| {
         query
             .bind(key.scope.clone())
             .bind(key.key.clone())

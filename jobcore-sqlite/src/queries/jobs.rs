@@ -154,7 +154,9 @@ async fn pause_job(cx: &mut Cx<'_>, pause: &PauseJob) -> Result<PutJobOutcome> {
         .execute(&mut *cx.sql)
         .await?;
     record_changes(cx, &[JobChange::of(&job)]).await?;
-    Ok(PutJobOutcome::Updated(Arc::new(job)))
+    let job = Arc::new(job);
+    cx.caches.keep_job(Arc::clone(&job));
+    Ok(PutJobOutcome::Updated(job))
 }
 
 /// Deletes jobs.

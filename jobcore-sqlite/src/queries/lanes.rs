@@ -102,7 +102,7 @@ impl Operation for ListLanes {
 /// its lane out of retirement.
 pub(crate) async fn retire_lanes(cx: &mut Cx<'_>) -> Result<()> {
     let update = "UPDATE lanes SET retired = 1 WHERE retired = 0 AND use_time < ?1 \
-                  AND lane_id NOT IN (SELECT lane_id FROM tasks)";
+                  AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.lane_id = lanes.lane_id)";
     let used_before = (cx.store_now - REST).as_micros();
     let done = sqlx::query(update)
         .bind(used_before)

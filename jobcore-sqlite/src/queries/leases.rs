@@ -54,22 +54,22 @@ pub(crate) async fn release(cx: &mut Cx<'_>, tasks: &[&Task]) -> Result<()> {
     for task in tasks.iter().filter(|task| task.state.is_held()) {
         *counts.entry(task.token).or_default() += 1;
     }
-    for (token, count) in counts {
-        let delete = "DELETE FROM leases WHERE token = ?1 AND held <= ?2";
-        let done = sqlx::query(delete)
-            .bind(token_number(token))
-            .bind(count)
-            .execute(&mut *cx.sql)
-            .await?;
-        if done.rows_affected() == 0 {
-            let update = "UPDATE leases SET held = held - ?2 WHERE token = ?1";
-            sqlx::query(update)
-                .bind(token_number(token))
-                .bind(count)
-                .execute(&mut *cx.sql)
-                .await?;
-        }
+    release_counts(cx, &counts).await
+}
+
+/// Notes that leases hold this many tasks less. One that holds nothing is forgotten.
+pub(crate) async fn release_counts(cx: &mut Cx<'_>, counts: &BTreeMap<FencingToken, i64>) -> Result<()> {
+    if counts.is_empty() {
+        return Ok(());
     }
+    let release = "UPDATE leases SET held = held - (v.value ->> 1) FROM json_each(?1) v WHERE token = v.value ->> 0; \
+                   DELETE FROM leases WHERE token IN (SELECT value ->> 0 FROM json_each(?1)) AND held <= 0";
+    let counts: Vec<(i64, i64)> = counts
+        .iter()
+        .map(|(token, count)| (token_number(*token), *count))
+        .collect();
+    let counts = serde_json::to_string(&counts).map_err(Failure::corrupt)?;
+    sqlx::query(release).bind(counts).execute(&mut *cx.sql).await?;
     Ok(())
 }
 

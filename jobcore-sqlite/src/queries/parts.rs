@@ -15,7 +15,7 @@ use crate::error::Result;
 
 /// The lanes with something ready; of the form that those have which placement fixed to an executor, and a few others.
 const READY_LANES: &str = "SELECT lane_id, lane FROM lanes WHERE retired = 0 AND lane GLOB '*|*|*|?*' \
-                           AND EXISTS (SELECT 1 FROM tasks WHERE tasks.lane_id = lanes.lane_id AND tasks.state = 2) \
+                           AND EXISTS (SELECT 1 FROM tasks WHERE tasks.lane_id = lanes.lane_id AND pending = 0 AND tasks.state = 2) \
                            ORDER BY lane";
 
 /// At most `limit` parts that nobody will start, and one more, each with the reason.
@@ -25,7 +25,7 @@ pub(crate) async fn abandoned_parts(
     limit: usize,
 ) -> Result<Vec<(StoredTask, String)>> {
     let select = select_tasks!(
-        "WHERE lane_id = ?1 AND t.state = 2 AND due_time <= ?2 ORDER BY rank, task_id LIMIT ?3"
+        "WHERE lane_id = ?1 AND pending = 0 AND t.state = 2 AND due_time <= ?2 ORDER BY rank, task_id LIMIT ?3"
     );
     let mut parts = Vec::new();
     for (lane_id, executor_id) in fixed_lanes(cx).await? {

@@ -37,6 +37,10 @@ impl Operation for Promote {
         self.0.limit
     }
 
+    fn rows(&self) -> usize {
+        0
+    }
+
     async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
         let mut promotion = Promotion {
             now: self.0.now,
@@ -72,7 +76,7 @@ struct Promotion {
 impl Promotion {
     /// `Scheduled` tasks that are due become `Ready`; those whose job is gone are settled.
     async fn promote_due(&mut self, cx: &mut Cx<'_>) -> Result<()> {
-        let update = "UPDATE tasks SET state = 2 WHERE task_id IN (SELECT task_id FROM tasks WHERE state = 1 \
+        let update = "UPDATE tasks SET state = 2, pending = 0 WHERE task_id IN (SELECT task_id FROM tasks WHERE state = 1 \
                       AND due_time <= ?1 ORDER BY due_time, task_id LIMIT ?2) \
                       AND EXISTS (SELECT 1 FROM jobs WHERE jobs.job_id = tasks.job_id)";
         let (now, limit) = (self.now.as_micros(), i64::try_from(self.left).unwrap_or(i64::MAX));

@@ -28,6 +28,10 @@ impl Operation for Recover {
         self.0.limit
     }
 
+    fn rows(&self) -> usize {
+        0
+    }
+
     async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
         let RecoverRequest { now, limit } = self.0;
         let mut recovered = Recovered::default();
@@ -130,5 +134,6 @@ fn transition(before: StoredTask, change: Change, lane_id: i64) -> Transition {
         lane_id,
         attempt: change.attempt,
         checkpoint_changed: false,
+        log_id: None,
     }
 }

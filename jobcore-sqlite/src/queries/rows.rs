@@ -7,18 +7,18 @@ use std::fmt::Write as _;
 
 use jobcore::json::Json;
 use sqlx::query::{Query, QueryScalar};
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 
 use crate::error::Result;
 
 /// A statement with its parameters.
 pub(crate) type Bound = Query<'static, Sqlite, SqliteArguments>;
 
-/// A statement with its parameters that gives one text.
-pub(crate) type Asked = QueryScalar<'static, Sqlite, String, SqliteArguments>;
+/// A statement with its parameters that gives one text, or NULL.
+pub(crate) type Asked = QueryScalar<'static, Sqlite, Option<String>, SqliteArguments>;
 
-/// The sizes: 500 rows take two statements, and no number takes many. Larger ones gain nothing.
-const SIZES: [usize; 5] = [250, 50, 10, 3, 1];
+/// The sizes: 1,000 rows, which most batches have, take one statement, and no number takes many.
+const SIZES: [usize; 7] = [1_000, 500, 200, 50, 10, 3, 1];
 
 /// A statement `HEAD (?, …), (?, …), … TAIL` in all sizes.
 #[derive(Debug)]
@@ -47,18 +47,52 @@ impl RowStatement {
     pub(crate) async fn execute<T>(
         &'static self,
         sql: &mut SqliteConnection,
-        mut rows: &[T],
+        rows: &[T],
         bind: fn(Bound, &T) -> Bound,
     ) -> Result<()> {
+        self.execute_with(sql, |query| query, rows, bind).await.map(drop)
+    }
+
+    /// Carries it out for all rows: `bind_head` adds the values of its head, `bind` those of a row. Answers how many rows
+    /// were written.
+    pub(crate) async fn execute_with<T>(
+        &'static self,
+        sql: &mut SqliteConnection,
+        bind_head: impl Fn(Bound) -> Bound,
+        mut rows: &[T],
+        bind: fn(Bound, &T) -> Bound,
+    ) -> Result<u64> {
+        let mut written = 0;
+        for (size, text) in &self.shapes {
+            while rows.len() >= *size {
+                let (chunk, rest) = rows.split_at(*size);
+                let query = chunk.iter().fold(bind_head(sqlx::query(text.as_str())), bind);
+                written += query.execute(&mut *sql).await?.rows_affected();
+                rows = rest;
+            }
+        }
+        Ok(written)
+    }
+}
+
+impl RowStatement {
+    /// Carries it out for all rows, and gives the rows that it answers with.
+    pub(crate) async fn fetch<T>(
+        &'static self,
+        sql: &mut SqliteConnection,
+        mut rows: &[T],
+        bind: fn(Bound, &T) -> Bound,
+    ) -> Result<Vec<SqliteRow>> {
+        let mut found = Vec::new();
         for (size, text) in &self.shapes {
             while rows.len() >= *size {
                 let (chunk, rest) = rows.split_at(*size);
                 let query = chunk.iter().fold(sqlx::query(text.as_str()), bind);
-                query.execute(&mut *sql).await?;
+                found.append(&mut query.fetch_all(&mut *sql).await?);
                 rows = rest;
             }
         }
-        Ok(())
+        Ok(found)
     }
 }
 
@@ -75,8 +109,17 @@ pub(crate) fn json_list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String 
     list
 }
 
-fn push_json_text(list: &mut String, text: &str) {
+/// A text as a JSON string.
+pub(crate) fn push_json_text(list: &mut String, text: &str) {
     list.push('"');
+    if !text
+        .bytes()
+        .any(|byte| byte == b'"' || byte == b'\\' || byte.is_ascii_control())
+    {
+        list.push_str(text);
+        list.push('"');
+        return;
+    }
     for c in text.chars() {
         match c {
             '"' | '\\' => list.extend(['\\', c]),
@@ -112,7 +155,7 @@ mod tests {
     #[test]
     fn any_number_of_rows_is_made_of_the_sizes() {
         let statement = RowStatement::new("INSERT INTO t VALUES", 2, "");
-        assert_eq!(statement.shapes[3].1, "INSERT INTO t VALUES (?,?),(?,?),(?,?) ");
-        assert_eq!(statement.shapes[4].0, 1);
+        assert_eq!(statement.shapes[5].1, "INSERT INTO t VALUES (?,?),(?,?),(?,?) ");
+        assert_eq!(statement.shapes[6].0, 1);
     }
 }

@@ -3,21 +3,24 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use jobcore::attempt::{Attempt, AttemptStatus};
-use jobcore::engine::settle::{Resolution, resolve};
+use jobcore::engine::record::{Recorded, is_repetition};
+use jobcore::engine::settle::{Change, settle};
 use jobcore::id::TaskId;
 use jobcore::lease::Fence;
-use jobcore::store::{AttemptEnd, Next, SettleOutcome, Settlement};
-use jobcore::task::{Began, Task, TaskState};
+use jobcore::store::{Next, SettleOutcome, Settlement};
+use jobcore::task::TaskState;
 use jobcore::{Error, Timestamp};
 
 use super::gates::waiting_gates;
-use super::stored_log::{attempt_columns, decode_attempt, finished_columns, read_finished};
+use super::ordinary::OrdinaryEnds;
+use super::stored_log::{
+    LogId, attempt_columns, decode_attempt, finished_columns, next_log_id, read_finished,
+};
 use super::stored_task::StoredTask;
 use super::task_row::tasks_by_id;
-use super::transitions::{Touched, Transition, open_attempt, write_transitions};
+use super::transitions::{Touched, Transition, write_transitions};
 use crate::BACKEND;
-use crate::connection::{Cx, Operation};
+use crate::connection::{Care, Cx, Operation};
 use crate::error::Result;
 
 /// Records how attempts ended.
@@ -38,8 +41,9 @@ impl Operation for Settle {
 
     async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
         let mut touched = Touched::default();
-        let mut outcomes = Vec::with_capacity(self.settlements.len());
-        for part in without_repetition(&self.settlements, |settlement| &settlement.fence.task_id) {
+        let mut outcomes = vec![SettleOutcome::Fenced; self.settlements.len()];
+        let numbered: Vec<Numbered<'_>> = self.settlements.iter().enumerate().collect();
+        for part in without_repetition(&numbered, |(_, settlement)| &settlement.fence.task_id) {
             settle_part(cx, part, self.now, &mut touched, &mut outcomes).await?;
         }
         let waiting = waiting_gates(cx, &touched.keys(), self.now).await?;
@@ -87,118 +91,109 @@ pub(crate) fn without_repetition<T, K: Clone + Eq + Hash>(
     })
 }
 
+/// A settlement, and its place in the batch.
+type Numbered<'s> = (usize, &'s Settlement);
+
+/// Ends what ends as most do, then decides about the rest. In history they come in the order of the batch, whichever way
+/// they are written.
 async fn settle_part(
     cx: &mut Cx<'_>,
-    settlements: &[Settlement],
+    part: &[Numbered<'_>],
     now: Timestamp,
     touched: &mut Touched,
-    outcomes: &mut Vec<SettleOutcome>,
+    outcomes: &mut [SettleOutcome],
 ) -> Result<()> {
-    let tasks = tasks_by_id(
-        cx,
-        &settlements
+    let mut ordinary = OrdinaryEnds::default();
+    let mut rest = Vec::new();
+    for (index, settlement) in part {
+        if cx.care == Care::Ordinary && ordinary.take(&mut cx.caches.claims, *index, settlement) {
+            outcomes[*index] = SettleOutcome::Settled {
+                state: TaskState::Succeeded,
+                gates: Vec::new(),
+            };
+        } else {
+            rest.push((*index, *settlement));
+        }
+    }
+    let first_log_id = match rest.is_empty() && ordinary.is_one_lease() {
+        true => None,
+        false => Some(next_log_id(cx).await?),
+    };
+    ordinary.write(cx, first_log_id, now).await?;
+    let batch = Batch { first_log_id, now };
+    batch.settle_rest(cx, &rest, touched, outcomes).await
+}
+
+/// What the settlements of one call have in common.
+#[derive(Clone, Copy)]
+struct Batch {
+    /// The number in history of the batch's first one; `None`: they follow one another.
+    first_log_id: Option<i64>,
+    now: Timestamp,
+}
+
+impl Batch {
+    fn log_id(self, index: usize) -> Option<i64> {
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        self.first_log_id.map(|first| first.saturating_add(index))
+    }
+
+    async fn settle_rest(
+        self,
+        cx: &mut Cx<'_>,
+        settlements: &[Numbered<'_>],
+        touched: &mut Touched,
+        outcomes: &mut [SettleOutcome],
+    ) -> Result<()> {
+        let task_ids: Vec<&TaskId> = settlements
             .iter()
-            .map(|settlement| &settlement.fence.task_id)
-            .collect::<Vec<_>>(),
-    )
-    .await?;
-    let mut tasks: HashMap<TaskId, StoredTask> = tasks
-        .into_iter()
-        .map(|stored| (stored.task.task_id.clone(), stored))
-        .collect();
-    let mut transitions = Vec::with_capacity(settlements.len());
-    let mut fenced = Vec::new();
-    for settlement in settlements {
-        let stored = tasks.remove(&settlement.fence.task_id);
-        match stored.and_then(|stored| transition(stored, settlement, now)) {
-            Some(transition) => {
-                touched.add(&transition.before.task);
-                outcomes.push(SettleOutcome::Settled {
-                    state: transition.after.state,
-                    gates: Vec::new(),
-                });
-                transitions.push(transition);
-            }
-            None => {
-                fenced.push((outcomes.len(), &settlement.fence));
-                outcomes.push(SettleOutcome::Fenced);
-            }
+            .map(|(_, settlement)| &settlement.fence.task_id)
+            .collect();
+        let tasks = tasks_by_id(cx, &task_ids).await?;
+        let mut tasks: HashMap<TaskId, StoredTask> = tasks
+            .into_iter()
+            .map(|stored| (stored.task.task_id.clone(), stored))
+            .collect();
+        let mut transitions = Vec::with_capacity(settlements.len());
+        for (index, settlement) in settlements {
+            let stored = tasks.remove(&settlement.fence.task_id);
+            let log_id = self.log_id(*index);
+            let transition = stored.and_then(|stored| transition(stored, settlement, self.now, log_id));
+            outcomes[*index] = match transition {
+                Some(transition) => {
+                    touched.add(&transition.before.task);
+                    let state = transition.after.state;
+                    transitions.push(transition);
+                    let gates = Vec::new();
+                    SettleOutcome::Settled { state, gates }
+                }
+                None if was_settled(cx, &settlement.fence).await? => SettleOutcome::AlreadySettled,
+                None => SettleOutcome::Fenced,
+            };
         }
+        write_transitions(cx, transitions).await
     }
-    for (index, fence) in fenced {
-        if was_settled(cx, fence).await? {
-            outcomes[index] = SettleOutcome::AlreadySettled;
-        }
-    }
-    write_transitions(cx, transitions).await
 }
 
 /// What a settlement makes of a task; `None` if its fence is stale.
-fn transition(stored: StoredTask, settlement: &Settlement, now: Timestamp) -> Option<Transition> {
-    let task = &stored.task;
-    let began = match settlement.attempt.is_some() || task.state == TaskState::Running {
-        true => Began::Yes,
-        false => Began::No,
-    };
-    let attempt = match &settlement.attempt {
-        Some(end) => Some(ended_attempt(task, &settlement.fence, end)),
-        None if task.state == TaskState::Running => open_attempt(task, AttemptStatus::Released, Some(now)),
-        None => None,
-    };
-    let mut after = match resolve(task, &settlement.fence, &settlement.next, now) {
-        Resolution::Fenced => return None,
-        Resolution::Final { state, reason } => {
-            let attempt_number = task.attempt.saturating_sub(u32::from(began == Began::No));
-            let mut after = task.clone().finish(state, reason, now);
-            after.attempt = attempt_number;
-            after.start_time = attempt.as_ref().map(|attempt| attempt.start_time);
-            after
-        }
-        Resolution::Wait {
-            state,
-            due_time,
-            rank,
-            failures,
-        } => {
-            let after = task.clone().wait_again(state, due_time, began);
-            Task {
-                rank,
-                failures,
-                ..after
-            }
-        }
-    };
-    let checkpoint_changed = !after.state.is_final() && settlement.checkpoint.is_some();
-    if checkpoint_changed {
-        after.checkpoint = settlement.checkpoint.clone();
-    }
+fn transition(
+    stored: StoredTask,
+    settlement: &Settlement,
+    now: Timestamp,
+    log_id: LogId,
+) -> Option<Transition> {
+    let Change { after, attempt } = settle(&stored.task, settlement, now)?;
     Some(Transition {
         lane_id: stored.lane_id,
         before: stored,
+        checkpoint_changed: !after.state.is_final() && settlement.checkpoint.is_some(),
         after,
         attempt,
-        checkpoint_changed,
+        log_id,
     })
 }
 
-fn ended_attempt(task: &Task, fence: &Fence, end: &AttemptEnd) -> Attempt {
-    Attempt {
-        task_id: task.task_id.clone(),
-        job_id: task.job_id.clone(),
-        attempt: fence.attempt,
-        executor_id: fence.holder.executor_id.clone(),
-        token: fence.token,
-        status: end.status,
-        start_time: end.start_time,
-        end_time: Some(end.end_time),
-        exit_code: end.exit_code,
-        output: end.output.clone(),
-        error: end.error.clone(),
-    }
-}
-
-/// Whether a settlement under this fence was recorded before: of a task that ended under this token its last holder
-/// says so, of another one its attempts.
+/// Whether a settlement under this fence was recorded before.
 async fn was_settled(cx: &mut Cx<'_>, fence: &Fence) -> Result<bool> {
     let task_id = fence.task_id.as_str();
     let select = concat!(
@@ -211,24 +206,27 @@ async fn was_settled(cx: &mut Cx<'_>, fence: &Fence) -> Result<bool> {
         .fetch_all(&mut *cx.sql)
         .await?;
     let finished = read_finished(cx, &rows).await?;
-    if let Some((_, task)) = finished.iter().find(|(_, task)| task.token == fence.token) {
-        return Ok(task.holder.as_ref() == Some(&fence.holder));
-    }
+    let last = finished
+        .iter()
+        .find(|(_, task)| task.token == fence.token)
+        .map(|(_, task)| (task.token, task.holder.as_ref()));
     let select = concat!(
         "SELECT ",
         attempt_columns!(),
-        " FROM job_logs WHERE task_id = ?1 AND attempt = ?2"
+        " FROM job_logs WHERE task_id = ?1 AND attempt = ?2 AND attempt > 0"
     );
     let query = sqlx::query(select)
         .bind(task_id.to_owned())
         .bind(i64::from(fence.attempt));
+    let mut attempts = Vec::new();
     for row in query.fetch_all(&mut *cx.sql).await? {
-        let (_, attempt) = decode_attempt(&row)?;
-        let same = attempt.token == fence.token && attempt.executor_id == fence.holder.executor_id;
-        let over = !matches!(attempt.status, AttemptStatus::Running | AttemptStatus::Lost);
-        if attempt.attempt > 0 && same && over {
-            return Ok(true);
-        }
+        attempts.push(decode_attempt(&row)?.1);
     }
-    Ok(false)
+    let recorded = attempts.iter().map(|attempt| Recorded {
+        attempt: attempt.attempt,
+        token: attempt.token,
+        executor_id: &attempt.executor_id,
+        status: attempt.status,
+    });
+    Ok(is_repetition(fence, last, recorded))
 }

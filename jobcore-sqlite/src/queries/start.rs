@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use jobcore::attempt::AttemptStatus;
+use jobcore::engine::record::begun;
 use jobcore::engine::settle::holds;
 use jobcore::id::TaskId;
 use jobcore::store::{SaveOutcome, SaveProgress, Start, StartOutcome};
@@ -12,7 +12,6 @@ use super::settle::without_repetition;
 use super::stored_log::{NewLog, insert_logs};
 use super::stored_task::{StoredTask, replace_tasks};
 use super::task_row::tasks_by_id;
-use super::transitions::open_attempt;
 use crate::connection::{Cx, Operation};
 use crate::error::Result;
 
@@ -38,14 +37,17 @@ impl Operation for StartTasks {
             )
             .await?;
             let mut started = Vec::with_capacity(part.len());
+            let mut logs = Vec::with_capacity(part.len());
             for start in part {
                 let stored = tasks.remove(&start.fence.task_id);
                 let (outcome, row) = begin(stored, start);
                 outcomes.push(outcome);
-                started.extend(row);
+                if let Some(row) = row {
+                    let attempt = begun(&row.task, &start.fence, start.start_time);
+                    logs.push((None, NewLog::Attempt(attempt)));
+                    started.push(row);
+                }
             }
-            let running = |stored: &StoredTask| open_attempt(&stored.task, AttemptStatus::Running, None);
-            let logs: Vec<NewLog> = started.iter().filter_map(running).map(NewLog::Attempt).collect();
             insert_logs(cx, &logs).await?;
             replace_tasks(cx, &started).await?;
         }

@@ -173,6 +173,11 @@ fn expression_of(definition: &JobDefinition) -> Option<String> {
 /// The jobs with these ids that exist. Those that were decoded before and haven't changed since aren't decoded again.
 pub(crate) async fn jobs_by_id(cx: &mut Cx<'_>, wanted: HashSet<JobId>) -> Result<HashMap<JobId, Arc<Job>>> {
     let mut jobs = HashMap::with_capacity(wanted.len());
+    let mut wanted = wanted;
+    wanted.retain(|job_id| match cx.caches.current_job(job_id) {
+        Some(job) => jobs.insert(job_id.clone(), Arc::clone(job)).is_some(),
+        None => true,
+    });
     if wanted.is_empty() {
         return Ok(jobs);
     }
@@ -191,7 +196,11 @@ pub(crate) async fn jobs_by_id(cx: &mut Cx<'_>, wanted: HashSet<JobId>) -> Resul
     for stamp in stamps {
         let job_id = JobId::from_stored(&*stamp.job_id);
         match cx.caches.job(&job_id) {
-            Some(job) if stamp.is_of(job) => drop(jobs.insert(job_id, Arc::clone(job))),
+            Some(job) if stamp.is_of(job) => {
+                let job = Arc::clone(job);
+                cx.caches.keep_job(Arc::clone(&job));
+                jobs.insert(job_id, job);
+            }
             _ => unread.push(job_id),
         }
     }

@@ -37,26 +37,35 @@ pub(crate) struct Closing {
     pub(crate) lane_id: i64,
 }
 
-const INSERT: &str = "INSERT OR FAIL INTO job_logs (job_id, executor_id, status, start_time, end_time, output, error, task_id, \
+const INSERT: &str = "INSERT OR FAIL INTO job_logs (id, job_id, executor_id, status, start_time, end_time, output, error, task_id, \
                       attempt, token, exit_code, task_state, finish_time, reason, lane_id, priority, due_time, \
                       create_time, failures, scheduled_for, part, origin, holder_id, incarnation, arguments, extra) \
                       VALUES";
-static INSERT_LOGS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(INSERT, 26, ""));
+static INSERT_LOGS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(INSERT, 27, ""));
+
+/// The number of a row to write; `None` for the next one.
+pub(crate) type LogId = Option<i64>;
+
+/// The number that the next row would get.
+pub(crate) async fn next_log_id(cx: &mut Cx<'_>) -> Result<i64> {
+    let select = "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'job_logs'";
+    Ok(sqlx::query_scalar(select).fetch_one(&mut *cx.sql).await?)
+}
 
 /// Writes rows, in order.
-pub(crate) async fn insert_logs(cx: &mut Cx<'_>, logs: &[NewLog]) -> Result<()> {
+pub(crate) async fn insert_logs(cx: &mut Cx<'_>, logs: &[(LogId, NewLog)]) -> Result<()> {
     let mut rows = Vec::with_capacity(logs.len());
-    for log in logs {
+    for (id, log) in logs {
         let extra = match log {
             NewLog::Attempt(_) => None,
             NewLog::Last(attempt, closing) => extra(&closing.task, Some(attempt)).encode()?,
             NewLog::Closing(closing) => extra(&closing.task, None).encode()?,
         };
-        rows.push((log, extra));
+        rows.push((id, log, extra));
     }
     INSERT_LOGS
-        .execute(cx.sql, &rows, |query, (log, extra)| {
-            bind(query, log, extra.clone())
+        .execute(cx.sql, &rows, |query, (id, log, extra)| {
+            bind(query.bind(**id), log, extra.clone())
         })
         .await
 }

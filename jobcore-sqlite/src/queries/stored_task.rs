@@ -6,12 +6,11 @@ use jobcore::Timestamp;
 use jobcore::gate::GateKey;
 use jobcore::job::Delivery;
 use jobcore::json::Json;
-use jobcore::task::{CancelRequest, Progress, StepRef, Task};
+use jobcore::task::{CancelRequest, Progress, StepRef, Task, TaskState};
 use serde::{Deserialize, Serialize};
 
 use super::columns::token_number;
 use super::rows::{Bound, RowStatement, json_text};
-use super::task_row::task_columns;
 use crate::connection::Cx;
 use crate::error::{Failure, Result};
 
@@ -22,6 +21,28 @@ pub(crate) struct StoredTask {
     pub(crate) lane_id: i64,
     /// Whether `task.checkpoint` is to be written; it is kept apart, and hardly ever changes.
     pub(crate) checkpoint_changed: bool,
+}
+
+impl StoredTask {
+    /// Whether its row has anything in column `extra`.
+    pub(crate) fn has_extra(&self) -> bool {
+        let task = &self.task;
+        let plain = task.gates.is_empty()
+            && !task.passed
+            && task.delivery == Delivery::default()
+            && task.parts == 1
+            && (task.orphanings, task.suspect_orphanings) == (0, 0)
+            && task.cancel.is_none()
+            && task.checkpoint.is_none()
+            && task.progress.is_none()
+            && task.step.is_none();
+        debug_assert_eq!(
+            plain,
+            Extra::of(task) == Extra::default(),
+            "all of `Extra` is looked at"
+        );
+        !plain
+    }
 }
 
 /// What most tasks don't have, as JSON in column `extra`; NULL where nothing of it is there.
@@ -101,18 +122,17 @@ impl Extra {
     }
 }
 
-const INSERT: &str = concat!(
-    "INSERT OR FAIL INTO tasks (",
-    task_columns!(),
-    ", cancel_deadline) VALUES"
-);
-const REPLACE: &str = concat!(
-    "INSERT OR REPLACE INTO tasks (",
-    task_columns!(),
-    ", cancel_deadline) VALUES"
-);
-static INSERT_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(INSERT, 18, ""));
-static REPLACE_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(REPLACE, 18, ""));
+/// The columns of a live task, in the order of [`bind`].
+macro_rules! into_tasks {
+    () => {
+        "INTO tasks (task_id, job_id, lane_id, state, priority, due_time, rank, attempt, failures, token, create_time, \
+         start_time, scheduled_for, part, origin, arguments, extra, cancel_deadline, pending) VALUES"
+    };
+}
+const INSERT: &str = concat!("INSERT OR FAIL ", into_tasks!());
+const REPLACE: &str = concat!("INSERT OR REPLACE ", into_tasks!());
+static INSERT_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(INSERT, 19, ""));
+static REPLACE_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(REPLACE, 19, ""));
 
 /// Writes tasks that are new.
 pub(crate) async fn insert_tasks(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
@@ -152,6 +172,11 @@ async fn write(cx: &mut Cx<'_>, statement: &'static RowStatement, tasks: &[Store
     super::gates::mirror(cx, tasks).await
 }
 
+/// Whether a task lies apart, since it can't be claimed yet.
+fn is_pending(state: TaskState) -> bool {
+    matches!(state, TaskState::Blocked | TaskState::Scheduled)
+}
+
 fn bind(query: Bound, stored: &StoredTask, extra: Option<String>) -> Bound {
     let task = &stored.task;
     query
@@ -173,4 +198,5 @@ fn bind(query: Bound, stored: &StoredTask, extra: Option<String>) -> Bound {
         .bind(json_text(task.arguments.as_ref()))
         .bind(extra)
         .bind(task.cancel.as_ref().map(|cancel| cancel.deadline.as_micros()))
+        .bind(is_pending(task.state))
 }

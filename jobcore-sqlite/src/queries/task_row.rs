@@ -1,9 +1,10 @@
 //! Reading live tasks.
 //!
-//! A statement gives all its tasks as one JSON text instead of a row each: a row crosses from the connection's thread to
-//! the caller's by itself and may wake it, which costs more than the row.
+//! A statement gives all its tasks as one text instead of a row each: a row crosses from the connection's thread to the
+//! caller's by itself and may wake it, which costs more than the row. Fields and rows end with the control characters that
+//! ASCII has for it, which neither ids nor JSON can contain.
 
-use std::borrow::Cow;
+use std::str::FromStr;
 use std::sync::LazyLock;
 
 use jobcore::Timestamp;
@@ -12,7 +13,6 @@ use jobcore::json::Json;
 use jobcore::lane::Lane;
 use jobcore::lease::{FencingToken, Holder, Incarnation};
 use jobcore::task::{Origin, Rank, Task, TaskState};
-use serde::Deserialize;
 
 use super::lanes;
 use super::rows::{Asked, json_list};
@@ -20,22 +20,19 @@ use super::stored_task::{Extra, StoredTask};
 use crate::connection::Cx;
 use crate::error::{Failure, Result};
 
-/// The columns of a live task, in the order of [`TaskRow`].
-macro_rules! task_columns {
-    () => {
-        "task_id, job_id, lane_id, state, priority, due_time, rank, attempt, failures, token, create_time, start_time, \
-         scheduled_for, part, origin, arguments, extra"
-    };
-}
-pub(crate) use task_columns;
+/// What ends a field, and what ends a row.
+const FIELD: char = '\u{1f}';
+const ROW: char = '\u{1e}';
 
-/// A statement that gives the live tasks `t` for which a condition holds, in its order, with their holders.
+/// A statement that gives the live tasks `t` for which a condition holds, in its order, with their holders; NULL for
+/// none.
 macro_rules! select_tasks {
     ($condition:literal) => {
         concat!(
-            "SELECT json_group_array(json_array(",
-            $crate::queries::task_row::task_columns!(),
-            ", holder_id, incarnation)) FROM (SELECT t.*, l.executor_id AS holder_id, l.incarnation \
+            "SELECT group_concat(concat_ws(char(31), coalesce(extra, ''), lane_id, task_id, job_id, state, priority, \
+             due_time, rank, attempt, failures, token, create_time, coalesce(start_time, ''), \
+             coalesce(scheduled_for, ''), part, origin, coalesce(arguments, ''), coalesce(holder_id, ''), \
+             coalesce(incarnation, '')), char(30)) FROM (SELECT t.*, l.executor_id AS holder_id, l.incarnation \
              FROM tasks t LEFT JOIN leases l ON l.token = t.token AND t.state IN (3, 4) ",
             $condition,
             ")"
@@ -44,80 +41,97 @@ macro_rules! select_tasks {
 }
 pub(crate) use select_tasks;
 
-/// A task as [`select_tasks`] gives it: an array in the order of the fields.
-#[derive(Debug, Deserialize)]
-struct TaskRow<'r> {
-    #[serde(borrow)]
-    task_id: Cow<'r, str>,
-    #[serde(borrow)]
-    job_id: Cow<'r, str>,
-    lane_id: i64,
-    state: i16,
-    priority: i32,
-    due_time: i64,
-    rank: i64,
-    attempt: u32,
-    failures: u32,
-    token: u64,
-    create_time: i64,
-    start_time: Option<i64>,
-    scheduled_for: Option<i64>,
-    part: u32,
-    origin: i16,
-    arguments: Option<String>,
-    extra: Option<String>,
-    holder_id: Option<Cow<'r, str>>,
-    incarnation: Option<u64>,
-}
+/// The fields of a task, as [`select_tasks`] gives them.
+struct Fields<'r>(std::str::Split<'r, char>);
 
-impl TaskRow<'_> {
-    fn decode(self) -> Result<StoredTask> {
-        let extra = Extra::decode(self.extra.as_deref())?;
-        let holder = self
-            .holder_id
-            .zip(self.incarnation)
-            .map(|(holder_id, incarnation)| Holder {
-                executor_id: ExecutorId::from_stored(&*holder_id),
-                incarnation: Incarnation(incarnation),
-            });
-        let task = Task {
-            task_id: TaskId::from_stored(&*self.task_id),
-            job_id: JobId::from_stored(&*self.job_id),
-            state: TaskState::from_code(self.state)?,
-            priority: self.priority,
-            due_time: Timestamp::from_micros(self.due_time),
-            rank: Rank(self.rank),
-            attempt: self.attempt,
-            failures: self.failures,
-            token: FencingToken(self.token),
-            create_time: Timestamp::from_micros(self.create_time),
-            start_time: self.start_time.map(Timestamp::from_micros),
-            scheduled_for: self.scheduled_for.map(Timestamp::from_micros),
-            part: self.part,
-            origin: Origin::from_code(self.origin)?,
-            arguments: self.arguments.map(Json::from_stored),
-            lane: no_lane(),
-            holder,
-            parts: extra.parts.unwrap_or(1),
-            gates: extra.gates,
-            passed: extra.passed,
-            delivery: extra.delivery,
-            orphanings: extra.orphanings,
-            suspect_orphanings: extra.suspect_orphanings,
-            cancel: extra.cancel,
-            // Stands for the text until that is read.
-            checkpoint: extra.has_checkpoint.then_some(Json::NULL),
-            progress: extra.progress,
-            step: extra.step,
-            end_time: None,
-            reason: None,
-        };
-        Ok(StoredTask {
-            task,
-            lane_id: self.lane_id,
-            checkpoint_changed: false,
+impl<'r> Fields<'r> {
+    fn text(&mut self) -> Result<&'r str> {
+        self.0
+            .next()
+            .ok_or_else(|| Failure::corrupt("a row of tasks lacks a field"))
+    }
+
+    fn maybe_text(&mut self) -> Result<Option<&'r str>> {
+        self.text().map(|text| Some(text).filter(|text| !text.is_empty()))
+    }
+
+    fn number<T: FromStr>(&mut self) -> Result<T> {
+        let text = self.text()?;
+        let number = text.parse();
+        number.map_err(|_| {
+            Failure::corrupt(format_args!(
+                "a row of tasks has {text:?} where a number should be"
+            ))
         })
     }
+
+    fn instant(&mut self) -> Result<Timestamp> {
+        self.number().map(Timestamp::from_micros)
+    }
+
+    fn maybe_number<T: FromStr>(&mut self) -> Result<Option<T>> {
+        let text = self.maybe_text()?;
+        text.map(|text| Fields(text.split(FIELD)).number()).transpose()
+    }
+
+    fn maybe_instant(&mut self) -> Result<Option<Timestamp>> {
+        Ok(self.maybe_number()?.map(Timestamp::from_micros))
+    }
+
+    fn holder(&mut self) -> Result<Option<Holder>> {
+        let executor_id = self.maybe_text()?.map(ExecutorId::from_stored);
+        let incarnation = self.maybe_number()?.map(Incarnation);
+        Ok(executor_id
+            .zip(incarnation)
+            .map(|(executor_id, incarnation)| Holder {
+                executor_id,
+                incarnation,
+            }))
+    }
+}
+
+/// Reads a row. The fields stand in the order of [`select_tasks`].
+fn decode(row: &str) -> Result<StoredTask> {
+    let mut fields = Fields(row.split(FIELD));
+    let extra = Extra::decode(fields.maybe_text()?)?;
+    let lane_id = fields.number()?;
+    let task = Task {
+        task_id: TaskId::from_stored(fields.text()?),
+        job_id: JobId::from_stored(fields.text()?),
+        state: TaskState::from_code(fields.number()?)?,
+        priority: fields.number()?,
+        due_time: fields.instant()?,
+        rank: Rank(fields.number()?),
+        attempt: fields.number()?,
+        failures: fields.number()?,
+        token: FencingToken(fields.number()?),
+        create_time: fields.instant()?,
+        start_time: fields.maybe_instant()?,
+        scheduled_for: fields.maybe_instant()?,
+        part: fields.number()?,
+        origin: Origin::from_code(fields.number()?)?,
+        arguments: fields.maybe_text()?.map(Json::from_stored),
+        holder: fields.holder()?,
+        lane: no_lane(),
+        parts: extra.parts.unwrap_or(1),
+        gates: extra.gates,
+        passed: extra.passed,
+        delivery: extra.delivery,
+        orphanings: extra.orphanings,
+        suspect_orphanings: extra.suspect_orphanings,
+        cancel: extra.cancel,
+        // Stands for the text until that is read.
+        checkpoint: extra.has_checkpoint.then_some(Json::NULL),
+        progress: extra.progress,
+        step: extra.step,
+        end_time: None,
+        reason: None,
+    };
+    Ok(StoredTask {
+        task,
+        lane_id,
+        checkpoint_changed: false,
+    })
 }
 
 /// Stands in a task's place for a lane until it is known.
@@ -128,8 +142,9 @@ pub(crate) fn no_lane() -> Lane {
 
 /// Carries out a [`select_tasks`] statement.
 pub(crate) async fn read_tasks(cx: &mut Cx<'_>, select: Asked) -> Result<Vec<StoredTask>> {
-    let text: String = select.fetch_one(&mut *cx.sql).await?;
-    let mut tasks = decode_all(&text)?;
+    let text: Option<String> = select.fetch_one(&mut *cx.sql).await?;
+    let rows = text.iter().flat_map(|text| text.split(ROW));
+    let mut tasks: Vec<StoredTask> = rows.map(decode).collect::<Result<_>>()?;
     lanes::load_lanes(cx, tasks.iter().map(|stored| stored.lane_id).collect()).await?;
     for stored in &mut tasks {
         stored.task.lane = lanes::lane(cx, stored.lane_id)?;
@@ -141,12 +156,6 @@ pub(crate) async fn read_tasks(cx: &mut Cx<'_>, select: Asked) -> Result<Vec<Sto
         }
     }
     Ok(tasks)
-}
-
-fn decode_all(text: &str) -> Result<Vec<StoredTask>> {
-    let rows: Vec<TaskRow<'_>> = serde_json::from_str(text)
-        .map_err(|error| Failure::corrupt(format_args!("a row of tasks: {error}")))?;
-    rows.into_iter().map(TaskRow::decode).collect()
 }
 
 /// The live tasks with these ids, in no order; those that aren't there are left out.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jobcore::Timestamp;
-use jobcore::attempt::{Attempt, AttemptStatus};
+use jobcore::attempt::Attempt;
 use jobcore::gate::GateKey;
 use jobcore::id::TaskId;
 use jobcore::task::{Task, TaskState};
@@ -12,7 +12,7 @@ use super::gates::leave_gates;
 use super::leases::release;
 use super::rows::json_list;
 use super::runs::{Report, append_reports};
-use super::stored_log::{Closing, NewLog, insert_logs, update_logs};
+use super::stored_log::{Closing, LogId, NewLog, insert_logs, update_logs};
 use super::stored_task::{StoredTask, replace_tasks};
 use crate::connection::Cx;
 use crate::error::Result;
@@ -27,6 +27,8 @@ pub(crate) struct Transition {
     pub(crate) attempt: Option<Attempt>,
     /// Whether `after.checkpoint` is new.
     pub(crate) checkpoint_changed: bool,
+    /// The number of its row in history.
+    pub(crate) log_id: LogId,
 }
 
 impl Transition {
@@ -39,6 +41,7 @@ impl Transition {
             before,
             attempt: None,
             checkpoint_changed: false,
+            log_id: None,
         }
     }
 
@@ -46,28 +49,6 @@ impl Transition {
     fn has_row(&self) -> bool {
         self.before.task.state == TaskState::Running
     }
-}
-
-/// The attempt of a task under its present lease, as nobody knows yet how it ended.
-pub(crate) fn open_attempt(
-    task: &Task,
-    status: AttemptStatus,
-    end_time: Option<Timestamp>,
-) -> Option<Attempt> {
-    let holder = task.holder.as_ref()?;
-    Some(Attempt {
-        task_id: task.task_id.clone(),
-        job_id: task.job_id.clone(),
-        attempt: task.attempt,
-        executor_id: holder.executor_id.clone(),
-        token: task.token,
-        status,
-        start_time: task.start_time?,
-        end_time,
-        exit_code: None,
-        output: String::new(),
-        error: String::new(),
-    })
 }
 
 /// Writes transitions, in order: what ends goes to history, what waits again stays. No task may be there twice.
@@ -115,12 +96,13 @@ async fn write_attempts(cx: &mut Cx<'_>, transitions: &[Transition]) -> Result<(
             task: after.clone(),
             lane_id,
         });
-        logs.extend(match (new_attempt, closing) {
+        let log = match (new_attempt, closing) {
             (Some(attempt), Some(closing)) => Some(NewLog::Last(attempt, closing)),
             (Some(attempt), None) => Some(NewLog::Attempt(attempt)),
             (None, Some(closing)) => Some(NewLog::Closing(closing)),
             (None, None) => None,
-        });
+        };
+        logs.extend(log.map(|log| (transition.log_id, log)));
         reports.extend(Report::of(after, transition.attempt.as_ref()));
     }
     update_logs(cx, &updates).await?;

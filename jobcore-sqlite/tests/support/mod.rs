@@ -12,7 +12,7 @@ use jobcore::clock::SystemEntropy;
 use jobcore::id::{ClaimId, ExecutorId, JobId, TaskId};
 use jobcore::job::{Command, Delivery, JobDefinition};
 use jobcore::lane::{Capability, ExecutorProfile, Lane};
-use jobcore::lease::{Holder, Lease};
+use jobcore::lease::{ClaimedTask, Holder, Lease};
 use jobcore::store::*;
 use jobcore::task::{NewTask, Origin, TaskState};
 use jobcore_sqlite::SqliteStore;
@@ -130,10 +130,9 @@ pub(crate) async fn claim(store: &SqliteStore, holder: &Holder, limit: usize) ->
     }
 }
 
-/// Settles all tasks of a lease as succeeded.
-pub(crate) async fn settle(store: &SqliteStore, lease: &Lease) {
-    let now = store.now().await.unwrap();
-    let settlements = lease.tasks.iter().map(|claimed| Settlement {
+/// The successes of all tasks of a lease.
+pub(crate) fn settlements(lease: &Lease, now: Timestamp) -> Vec<Settlement> {
+    let settlement = |claimed: &ClaimedTask| Settlement {
         fence: claimed.fence(lease.token, &lease.holder),
         attempt: Some(AttemptEnd {
             status: AttemptStatus::Success,
@@ -148,8 +147,14 @@ pub(crate) async fn settle(store: &SqliteStore, lease: &Lease) {
             reason: None,
         },
         checkpoint: None,
-    });
-    for outcome in store.settle(settlements.collect(), now).await.unwrap() {
+    };
+    lease.tasks.iter().map(settlement).collect()
+}
+
+/// Settles all tasks of a lease as succeeded.
+pub(crate) async fn settle(store: &SqliteStore, lease: &Lease) {
+    let now = store.now().await.unwrap();
+    for outcome in store.settle(settlements(lease, now), now).await.unwrap() {
         assert!(matches!(outcome, SettleOutcome::Settled { .. }), "{outcome:?}");
     }
 }

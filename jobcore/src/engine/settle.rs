@@ -3,7 +3,7 @@
 use super::record;
 use crate::attempt::{Attempt, AttemptStatus};
 use crate::lease::Fence;
-use crate::store::{Next, Settlement};
+use crate::store::{AttemptEnd, Next, Settlement};
 use crate::task::{Began, Rank, Task, TaskState};
 use crate::time::Timestamp;
 
@@ -42,6 +42,22 @@ pub fn holds(task: &Task, fence: &Fence) -> bool {
         && task.token == fence.token
         && task.attempt == fence.attempt
         && task.holder.as_ref() == Some(&fence.holder)
+}
+
+/// The attempt of a settlement that is an ordinary success: [`resolve`] grants it whatever else is asked of the task, and
+/// history gets to know no more of it than when it ran and what it returned. A store may take a short way for those.
+pub fn ordinary_success(settlement: &Settlement) -> Option<&AttemptEnd> {
+    let succeeds = matches!(
+        settlement.next,
+        Next::Final {
+            state: TaskState::Succeeded,
+            reason: None
+        }
+    );
+    let ordinary = |end: &&AttemptEnd| {
+        end.status == AttemptStatus::Success && end.exit_code.is_none() && end.error.is_empty()
+    };
+    settlement.attempt.as_ref().filter(|_| succeeds).filter(ordinary)
 }
 
 /// Decides what settling `task` under `fence` with the wish `next` does.
