@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::attempt::AttemptStatus;
-use crate::executor::{Outcome, Output, Repeat};
+use crate::executor::{Failure, Outcome, Output, Repeat};
+use crate::job::Delivery;
 use crate::retry::RetryPolicy;
 use crate::store::{AttemptEnd, Next};
 use crate::task::TaskState;
@@ -41,6 +42,34 @@ pub struct Ended<'a> {
     /// 64 random bits for the jitter.
     pub random: u64,
 }
+
+/// What an attempt that its node cuts off without a word of it, to hand it back, comes to under an at-most-once job: a
+/// failure for good, as recovery would have it. Everything else stays as it is.
+pub fn cut_off(outcome: Outcome, ending: Option<Ending>, delivery: Delivery) -> (Outcome, Option<Ending>) {
+    let why = match ending {
+        Some(Ending::Drain) => "its node drained before it ended",
+        Some(Ending::LeaseLost) => "its lease ran out before it ended",
+        Some(Ending::Cancel | Ending::Timeout) | None => return (outcome, ending),
+    };
+    if delivery == Delivery::AtLeastOnce || matches!(outcome, Outcome::Success(_)) {
+        return (outcome, ending);
+    }
+    let mut output = output_of(outcome);
+    if !output.error.is_empty() {
+        output.error.push('\n');
+    }
+    output.error.push_str(why);
+    output.error.push_str(", and the job asks for at most once");
+    let failure = Failure {
+        output,
+        class: Some(CUT_OFF.to_owned()),
+        repeat: Repeat::Never,
+    };
+    (Outcome::Failure(failure), None)
+}
+
+/// The error class of at-most-once attempts that were cut off.
+pub const CUT_OFF: &str = "cut_off";
 
 /// Decides what to record of an attempt, and what becomes of its task.
 ///
@@ -136,7 +165,6 @@ pub(crate) fn capped(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::executor::Failure;
 
     fn ended(retry: &RetryPolicy, failures: u32, ending: Option<Ending>) -> Ended<'_> {
         let (start_time, end_time) = (Timestamp::from_secs(1), Timestamp::from_secs(2));
@@ -220,6 +248,32 @@ mod tests {
                 decide(outcome, &ended(&retry, failures, ending)).1,
                 expected,
                 "{label}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_at_most_once_attempt_that_is_cut_off_fails() {
+        let retry = RetryPolicy::fixed(3, Duration::from_secs(5));
+        for ending in [Ending::Drain, Ending::LeaseLost] {
+            let decided = |outcome: Outcome, delivery| {
+                let (outcome, ending) = cut_off(outcome, Some(ending), delivery);
+                decide(outcome, &ended(&retry, 0, ending))
+            };
+            for outcome in [failure(Repeat::ByPolicy), Outcome::Snooze(Duration::from_secs(9))] {
+                let (end, next) = decided(outcome.clone(), Delivery::AtMostOnce);
+                assert_eq!(next, final_in(TaskState::Failed), "{outcome:?}, {ending:?}");
+                assert!(end.error.ends_with("at most once"), "{}", end.error);
+                let due_time = Timestamp::from_secs(2);
+                assert_eq!(
+                    decided(outcome, Delivery::AtLeastOnce).1,
+                    Next::Again { due_time }
+                );
+            }
+            let success = Outcome::Success(Output::default());
+            assert_eq!(
+                decided(success, Delivery::AtMostOnce).1,
+                final_in(TaskState::Succeeded)
             );
         }
     }

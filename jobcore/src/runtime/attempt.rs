@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::crew::{Assigned, Crew};
 use super::node::{Node, StoreClock};
 use crate::clock::Clock;
-use crate::engine::attempt::{Ended, Ending, decide};
+use crate::engine::attempt::{Ended, Ending, cut_off, decide};
 use crate::executor::{AttemptSetup, Executor, Outcome, Output, TaskContext};
 use crate::handler::{HandlerError, panic_outcome};
 use crate::job::{Delivery, Job};
@@ -177,10 +177,13 @@ fn settlement(
     start_time: Timestamp,
 ) -> Settlement {
     let end_time = node.now();
+    let job = &running.job().definition;
+    let ending = running.ending().map(|(reason, _)| reason);
+    let (outcome, ending) = cut_off(outcome, ending, job.delivery);
     let ended = Ended {
-        retry: &running.job().definition.retry,
+        retry: &job.retry,
         failures,
-        ending: running.ending().map(|(reason, _)| reason),
+        ending,
         start_time,
         end_time,
         random: node.entropy.next_u64(),

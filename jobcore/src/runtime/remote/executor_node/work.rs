@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::link::Link;
 use crate::clock::Clock;
+use crate::engine::attempt::cut_off;
 use crate::engine::remote::finished;
 use crate::executor::{ContextInner, Outcome, TaskContext};
 use crate::lease::Fence;
@@ -42,12 +43,9 @@ async fn carry_out(link: &Arc<Link>, message: TaskMessage) {
     let outcome = run(link, &running, &message).await;
     link.running.lock().remove(&key);
     let (start_time, end_time) = (running.cx.start_time(), link.now());
-    let mut end = finished(
-        outcome,
-        running.ending().map(|(reason, _)| reason),
-        start_time,
-        end_time,
-    );
+    let ending = running.ending().map(|(reason, _)| reason);
+    let (outcome, ending) = cut_off(outcome, ending, running.job().definition.delivery);
+    let mut end = finished(outcome, ending, start_time, end_time);
     end.checkpoint = link.reporter.forget(&key);
     metrics::counter!(telemetry::ATTEMPTS, "status" => end.status.as_str()).increment(1);
     metrics::histogram!(telemetry::ATTEMPT_DURATION, "status" => end.status.as_str())
