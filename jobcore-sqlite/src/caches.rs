@@ -37,9 +37,13 @@ pub(crate) struct Caches {
 }
 
 impl Caches {
-    /// Forgets everything.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+    /// Forgets everything, as it may come from what was undone, but for how far the sweep of gates was before: it must get
+    /// to its end however often others fail.
+    pub(crate) fn undo(&mut self, swept_to: Option<GateKey>) {
+        *self = Self {
+            swept_to,
+            ..Self::default()
+        };
     }
 
     /// To be called when a transaction begins.

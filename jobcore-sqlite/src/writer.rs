@@ -246,10 +246,11 @@ impl Actor {
                 none.insert(connection.map_err(|error| Undone::RolledBack(error.into()))?)
             }
         };
+        let swept_to = connection.caches.swept_to.clone();
         let mut result = attempt(connection, batch, store_now, Care::Ordinary).await;
         if let Err(undone) = &result {
             // What was remembered may come from what was undone.
-            connection.caches.clear();
+            connection.caches.undo(swept_to.clone());
             if let Undone::RolledBack(Failure::Stale) = undone {
                 result = attempt(connection, batch, store_now, Care::Full).await;
             }
@@ -259,7 +260,7 @@ impl Actor {
                 .committed(batch.iter().map(|work| work.rows()).sum());
         }
         if let Err(undone) = &result {
-            connection.caches.clear();
+            connection.caches.undo(swept_to.clone());
             if needs_new_connection(undone) {
                 self.connection = None;
             }

@@ -12,7 +12,7 @@ use jobcore::engine::settle::ordinary_success;
 use jobcore::id::TaskId;
 use jobcore::lease::{Fence, FencingToken, Holder};
 use jobcore::store::{AttemptEnd, Settlement};
-use jobcore::task::Rank;
+use jobcore::task::{Rank, Task};
 
 use super::columns::token_number;
 use super::leases::{incarnation_number, release_counts};
@@ -44,15 +44,14 @@ struct Place {
     lane_id: i64,
     rank: Rank,
     attempt: u32,
+    /// Whether its row is still as the claim left it, with nothing that most rows don't have.
+    ordinary: bool,
 }
 
 impl Claims {
-    /// Remembers a task that was just claimed, unless it is out of the ordinary, so that its row has to be read.
+    /// Remembers a task that was just claimed.
     pub(crate) fn keep(&mut self, holder: &Holder, stored: &StoredTask) {
         let task = &stored.task;
-        if task.rank != Rank::new(task.due_time, task.priority) || stored.has_extra() {
-            return;
-        }
         if self.count >= MOST {
             *self = Self::default();
         }
@@ -64,21 +63,42 @@ impl Claims {
             lane_id: stored.lane_id,
             rank: task.rank,
             attempt: task.attempt,
+            ordinary: task.rank == Rank::new(task.due_time, task.priority) && !stored.has_extra(),
         };
         claim.tasks.insert(task.task_id.clone(), place);
         self.count += 1;
     }
 
-    /// Forgets a task that ends or waits again, and says where it lay if `fence` is its lease.
-    fn take(&mut self, fence: &Fence) -> Option<Place> {
-        let claim = self.leases.get_mut(&fence.token)?;
-        let place = claim.tasks.remove(&fence.task_id)?;
-        let holds = claim.holder == fence.holder && place.attempt == fence.attempt;
-        self.count -= 1;
-        if claim.tasks.is_empty() {
-            self.leases.remove(&fence.token);
+    /// Notes that a task's row is written anew: if it is still held, its end has to read it.
+    pub(crate) fn changed(&mut self, task: &Task) {
+        if !task.state.is_held() {
+            return self.forget(task.token, &task.task_id);
         }
-        Some(place).filter(|_| holds)
+        let claim = self.leases.get_mut(&task.token);
+        if let Some(place) = claim.and_then(|claim| claim.tasks.get_mut(&task.task_id)) {
+            place.ordinary = false;
+        }
+    }
+
+    /// Forgets a task that its lease holds no more.
+    pub(crate) fn forget(&mut self, token: FencingToken, task_id: &TaskId) {
+        let Some(claim) = self.leases.get_mut(&token) else {
+            return;
+        };
+        if claim.tasks.remove(task_id).is_some() {
+            self.count -= 1;
+        }
+        if claim.tasks.is_empty() {
+            self.leases.remove(&token);
+        }
+    }
+
+    /// Where the task lies that `fence` holds, if its row is as the claim left it.
+    fn place(&self, fence: &Fence) -> Option<Place> {
+        let claim = self.leases.get(&fence.token)?;
+        let place = claim.tasks.get(&fence.task_id)?;
+        let holds = claim.holder == fence.holder && place.attempt == fence.attempt;
+        Some(*place).filter(|place| holds && place.ordinary)
     }
 
     /// What is left of a lease in a range of a lane.
@@ -124,12 +144,13 @@ impl<'s> OrdinaryEnds<'s> {
     /// Takes a settlement in if it is an ordinary one; says whether it did. The others are decided by the pure engine.
     pub(crate) fn take(&mut self, claims: &mut Claims, index: usize, settlement: &'s Settlement) -> bool {
         let fence = &settlement.fence;
-        let (Some(place), Some(end)) = (claims.take(fence), ordinary_success(settlement)) else {
+        let (Some(end), Some(place)) = (ordinary_success(settlement), claims.place(fence)) else {
             return false;
         };
         if *self.holder.get_or_insert(&fence.holder) != &fence.holder {
             return false;
         }
+        claims.forget(fence.token, &fence.task_id);
         let lease = LeaseInLane {
             token: fence.token,
             lane_id: place.lane_id,
@@ -207,11 +228,11 @@ async fn copy(
     as_remembered(copied, ended)
 }
 
-/// All of a lease in a range, without a look at what the copy has checked.
+/// What of a lease lies in a range as the claim left it.
 macro_rules! delete_range {
     () => {
         "DELETE FROM tasks WHERE lane_id = ?1 AND pending = 0 AND (rank, task_id) BETWEEN (?2, ?3) AND (?4, ?5) \
-         AND token = ?6"
+         AND token = ?6 AND state = 3 AND extra IS NULL"
     };
 }
 const DELETE_ALL: &str = delete_range!();

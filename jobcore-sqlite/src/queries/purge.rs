@@ -1,5 +1,7 @@
 //! Purging: history that is old enough goes, a little at a time.
 
+use std::time::Duration;
+
 use jobcore::store::{Purge, Purged};
 use sqlx::Row;
 
@@ -42,15 +44,19 @@ impl Operation for PurgeHistory {
     }
 }
 
+/// How far ahead of the others no clock is by itself.
+const AHEAD: Duration = Duration::from_secs(24 * 3_600);
+
 /// Deletes final tasks with their attempts and logs; says how many, and whether there are more.
 async fn purge_tasks(cx: &mut Cx<'_>, purge: &Purge) -> Result<(usize, bool)> {
-    // Tasks are numbered in the order in which they became final, so the oldest ones need no index by time. Where a clock
-    // was set back in between, one waits for those before it.
+    // Tasks are numbered in the order in which they became final, so the oldest ones need no index by time. What claims to
+    // end days from now is from a clock that ran ahead, and mustn't stand in the way of all that follows.
     let select = "SELECT task_id FROM (SELECT task_id, finish_time FROM job_logs WHERE task_state IS NOT NULL \
-                  ORDER BY id LIMIT ?2) WHERE finish_time < ?1";
+                  ORDER BY id LIMIT ?2) WHERE finish_time < ?1 OR finish_time > ?3";
     let query = sqlx::query_scalar(select)
         .bind(purge.before.as_micros())
-        .bind(row_limit(purge.limit));
+        .bind(row_limit(purge.limit))
+        .bind((purge.now + AHEAD).as_micros());
     let mut old: Vec<String> = query.fetch_all(&mut *cx.sql).await?;
     let more = old.len() > purge.limit;
     old.truncate(purge.limit);

@@ -142,6 +142,9 @@ pub(crate) async fn insert_tasks(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Resul
 /// Writes tasks that are there, as they are now.
 pub(crate) async fn replace_tasks(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
     write(cx, &REPLACE_TASKS, tasks).await?;
+    for stored in tasks {
+        cx.caches.claims.changed(&stored.task);
+    }
     let changed = tasks.iter().filter(|task| task.checkpoint_changed);
     for task in changed {
         let checkpoint = task

@@ -116,6 +116,9 @@ async fn remove_tasks(cx: &mut Cx<'_>, ended: &[&Transition]) -> Result<()> {
         return Ok(());
     }
     let before: Vec<&Task> = ended.iter().map(|transition| &transition.before.task).collect();
+    for task in &before {
+        cx.caches.claims.forget(task.token, &task.task_id);
+    }
     let delete = "DELETE FROM tasks WHERE task_id IN (SELECT value FROM json_each(?1))";
     sqlx::query(delete)
         .bind(json_list(before.iter().map(|task| task.task_id.as_str())))

@@ -95,8 +95,9 @@ impl Firer {
         tokio::select! {
             biased;
             () = self.node.draining.cancelled() => {}
-            () = self.node.wake.fire.notified() => self.read_next = self.node.now(),
+            // Before the wake-ups, which may come without a pause and wait for the next read anyway.
             Some(read) = self.reading.join_next() => self.take_in(read),
+            () = self.node.wake.fire.notified() => self.read_next = self.node.now(),
             () = self.node.sleep_until(until) => {}
         }
     }
@@ -162,7 +163,7 @@ impl Firer {
         }
         let mut planned = Vec::with_capacity(batch.len());
         for job in batch {
-            let fire = self.plan(&job, now).await?;
+            let fire = self.plan(&job, now).await.inspect_err(|_| self.read_next = now)?;
             planned.push((job, fire));
         }
         self.write(planned, now).await?;
