@@ -37,15 +37,16 @@
 //! | An accepted task is not lost | [`trigger`](Scheduler::trigger) and every fire return after the commit; the task of a node that died is carried out elsewhere | the store keeps what it committed |
 //! | A fire makes its task once | (job, nominal time, part) is unique, also against history; a fire without a task has a [recorded decision](docs::misfire) | |
 //! | At least once (default) | what a node that died had under way is [repeated](docs::delivery) | handlers stand being repeated, or check the token |
-//! | At most once (per job) | the start is durable before the handler runs, and isn't repeated after it | the job has no retry policy |
-//! | A stale result doesn't count | every write under a lease [names its token](docs::leases); an older one changes nothing | |
+//! | At most once (per job) | the start is durable before the handler runs; what was cut off after it fails | the job has no retry policy, and its handler doesn't snooze |
+//! | A stale result doesn't count | every write that decides something [names its token](docs::leases); an older one changes nothing | log lines are only kept apart by attempt |
 //! | Tokens increase | strictly, for each task | what the handler writes to compares them |
 //! | Limits, rates and overlap hold | counted under a lock before a task becomes eligible | they bound leases: a node that is frozen past its lease may still run |
 //! | Only failures use up retries | not crashes, drains or snoozes; a task that keeps killing its node [fails as poison](docs::leases) | |
 //! | Final is final | nothing changes a settled task; repeating it makes a new one | |
 //!
 //! **Not** promised: exactly once (nothing takes back what a handler did outside the store), an order of tasks (but behind
-//! a limit or overlap of one), and that a handler that blocks its thread can be stopped (its result is refused).
+//! a limit or overlap of one), and that a handler that blocks its thread can be stopped (a cancel settles its
+//! task without it; a timeout is noticed when it returns).
 //!
 //! # Where to look
 //!
