@@ -342,6 +342,33 @@ async fn a_drain_finishes_what_runs_and_hands_back_the_rest() {
 }
 
 #[tokio::test]
+async fn a_drain_does_not_repeat_what_began_at_most_once() {
+    let engine = builder()
+        .handler("wait", |(): (), cx: TaskContext| async move {
+            cx.cancelled().await;
+            Err::<(), _>(HandlerError::new("interrupted"))
+        })
+        .start()
+        .await
+        .unwrap();
+    let job = JobBuilder::handler("wait")
+        .at_most_once()
+        .retry(RetryPolicy::fixed(3, Duration::ZERO));
+    let job = engine.put_job(job).await.unwrap();
+    let task_id = engine
+        .trigger_one(Trigger::new(job.job_id.clone()))
+        .await
+        .unwrap();
+    while engine.get_task(&task_id).await.unwrap().unwrap().state != TaskState::Running {
+        tokio::task::yield_now().await;
+    }
+    bounded(engine.drain(Duration::from_millis(10))).await;
+    let task = engine.get_task(&task_id).await.unwrap().unwrap();
+    assert_eq!(task.state, TaskState::Failed);
+    assert!(error_of(&engine, &task).await.contains("at most once"));
+}
+
+#[tokio::test]
 async fn a_crashed_nodes_tasks_are_carried_out_by_another() {
     let store = Arc::new(MemoryStore::new(Arc::new(SystemClock::new())));
     let start = |name: &'static str| {

@@ -243,14 +243,11 @@ const DELETE_OTHERS: &str = concat!(
 
 /// Deletes them as a range of their lane, but for what the lease still holds there; by their ids if that is the most.
 async fn delete(cx: &mut Cx<'_>, lease: LeaseInLane, ended: &[Ended<'_>]) -> Result<()> {
-    let place = |ended: &&Ended<'_>| (ended.rank, ended.task_id.clone());
-    let (Some(first), Some(last)) = (ended.iter().min_by_key(place), ended.iter().max_by_key(place)) else {
+    let places = || ended.iter().map(|ended| (ended.rank, ended.task_id));
+    let (Some(first), Some(last)) = (places().min(), places().max()) else {
         return Ok(());
     };
-    let left = cx
-        .caches
-        .claims
-        .left(lease, ((first.rank, first.task_id), (last.rank, last.task_id)));
+    let left = cx.caches.claims.left(lease, (first, last));
     if left.len() > ended.len() {
         return delete_each(cx, ended).await;
     }
@@ -260,10 +257,10 @@ async fn delete(cx: &mut Cx<'_>, lease: LeaseInLane, ended: &[Ended<'_>]) -> Res
         DELETE_OTHERS
     })
     .bind(lease.lane_id)
-    .bind(first.rank.0)
-    .bind(first.task_id.as_str().to_owned())
-    .bind(last.rank.0)
-    .bind(last.task_id.as_str().to_owned())
+    .bind(first.0.0)
+    .bind(first.1.as_str().to_owned())
+    .bind(last.0.0)
+    .bind(last.1.as_str().to_owned())
     .bind(token_number(lease.token))
     .bind(json_list(left))
     .execute(&mut *cx.sql)

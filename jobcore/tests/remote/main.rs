@@ -187,6 +187,20 @@ async fn a_drain_hands_back_what_does_not_end_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_does_not_repeat_what_began_at_most_once() {
+    let world = World::new();
+    let one = world.scheduler("s1").await;
+    let (node, _end) = world.executor("e1");
+    reaches(&node, NodeState::Online).await;
+    let ids = world.trigger(&one, work(60.0).at_most_once(), 1).await;
+    world.until_state(&ids[0], TaskState::Running).await;
+    let (_heir, _end) = world.executor("e2");
+    node.drain(Duration::from_secs(2)).await;
+    world.until_state(&ids[0], TaskState::Failed).await;
+    assert_eq!(world.diary.runs_of(&ids[0]).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_newer_process_under_the_same_id_stops_the_older_one() {
     let world = World::new();
     let _one = world.scheduler("s1").await;
