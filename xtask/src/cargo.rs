@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process;
+use jobcore_services::REQUIRE;
+
 use crate::step::Outcome;
+use crate::{process, services};
 
 /// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {
@@ -36,9 +38,11 @@ pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
     process::run(&mut command(arguments, environment))
 }
 
-/// Runs tests; passes if there were some, all passed and none was skipped.
+/// Runs tests against the services that run; passes if there were some, all passed and none was skipped.
 pub(crate) fn test(arguments: &[&str]) -> Outcome {
-    Count::of(&process::output(&mut command(arguments, &[]))?).judge()
+    let mut command = command(arguments, &[(REQUIRE, "1")]);
+    command.envs(services::variables());
+    Count::of(&process::output(&mut command)?).judge()
 }
 
 /// Builds a program of the workspace for development; answers with its path.

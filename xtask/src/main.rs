@@ -6,11 +6,13 @@ mod examples;
 mod process;
 mod quickstart;
 mod run;
+mod services;
 mod simulation;
 mod step;
 mod toolchain;
 
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 
 use clap::{Parser, Subcommand};
 
@@ -26,12 +28,23 @@ struct Arguments {
 enum Command {
     /// Runs every check that a change has to pass, in the order in which they are cheap.
     ///
-    /// Needs the Rust toolchain and nothing else; rustfmt and clippy are installed by rustup if they are missing. Stops
-    /// at the first step that fails, unless told to keep going. A step that takes longer than its limit is killed with
-    /// everything that it started, and has failed. The last line says how many steps passed and failed; the exit status
-    /// is 0 only if none failed.
+    /// Needs the Rust toolchain and nothing else. What is missing is installed: rustfmt and clippy by rustup, the services
+    /// that tests talk to by apt-get (as root or by `sudo -n`). Services are started on a fresh data folder below the
+    /// target folder and a free port of loopback, and are stopped at the end. Tests can skip nothing.
+    ///
+    /// Stops at the first step that fails, unless told to keep going. A step that takes longer than its limit is killed
+    /// with everything that it started, and has failed. The last line says how many steps passed and failed; the exit
+    /// status is 0 only if none failed.
     #[command(after_long_help = LONG_HELP)]
     Test(TestArguments),
+
+    /// Starts the services that tests talk to, as `test` does, and stops them at Ctrl-C.
+    ///
+    /// Prints the environment variables by which tests find them, for example for `cargo test` in another shell.
+    Services {
+        /// Only these; without a name, all: mariadb.
+        names: Vec<String>,
+    },
 }
 
 const LONG_HELP: &str = "\
@@ -66,25 +79,54 @@ struct TestArguments {
 }
 
 fn main() -> ExitCode {
-    let Command::Test(arguments) = Arguments::parse().command;
+    match Arguments::parse().command {
+        Command::Test(arguments) => test(&arguments),
+        Command::Services { names } => serve(&names),
+    }
+}
+
+fn test(arguments: &TestArguments) -> ExitCode {
     if arguments.list {
         run::list();
         return ExitCode::SUCCESS;
     }
-    // The commands have process groups of their own, which the terminal's Ctrl-C doesn't reach.
-    let handled = ctrlc::set_handler(|| {
-        process::kill_all();
+    let steps = match run::selected(&arguments.only, &arguments.skip) {
+        Ok(steps) => steps,
+        Err(unknown) => return refused(&unknown),
+    };
+    let handled = on_interrupt(|| {
+        services::stop();
         std::process::exit(130);
     });
-    if let Err(error) = handled {
-        eprintln!("Ctrl-C can't be handled: {error}");
-        return ExitCode::from(2);
+    match handled {
+        Ok(()) => run::all(&steps, arguments.keep_going),
+        Err(reason) => refused(&reason),
     }
-    match run::selected(&arguments.only, &arguments.skip) {
-        Ok(steps) => run::all(&steps, arguments.keep_going),
-        Err(unknown) => {
-            eprintln!("{unknown}");
-            ExitCode::from(2)
-        }
-    }
+}
+
+fn serve(names: &[String]) -> ExitCode {
+    let (interrupt, interrupted) = channel();
+    let handled = on_interrupt(move || {
+        // Serving may have ended by itself meanwhile.
+        let _ = interrupt.send(());
+    });
+    let served = handled
+        .and_then(|()| services::selected(names))
+        .and_then(|services| services::serve(&services, &interrupted));
+    served.map_or_else(|reason| refused(&reason), |()| ExitCode::SUCCESS)
+}
+
+/// Does it at Ctrl-C, after what runs was killed: commands have process groups of their own, which the terminal's Ctrl-C
+/// doesn't reach.
+fn on_interrupt(mut then: impl FnMut() + Send + 'static) -> Result<(), String> {
+    let handled = ctrlc::set_handler(move || {
+        process::kill_all();
+        then();
+    });
+    handled.map_err(|error| format!("Ctrl-C can't be handled: {error}"))
+}
+
+fn refused(reason: &str) -> ExitCode {
+    eprintln!("{reason}");
+    ExitCode::from(2)
 }

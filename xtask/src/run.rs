@@ -6,13 +6,29 @@ use std::time::Duration;
 
 use crate::clock::Stopwatch;
 use crate::process;
+use crate::services::{self, Service};
 use crate::step::{Outcome, STEPS, Step};
 
-/// Prints the steps.
+/// Prints the steps, and the services that they need.
 pub(crate) fn list() {
     for step in STEPS {
         let minutes = step.limit.as_secs() / 60;
-        println!("{:12} {} (at most {minutes} min)", step.name, step.about);
+        let needs = step
+            .needs
+            .iter()
+            .map(|service| format!(", with {}", service.name));
+        let needs = needs.collect::<String>();
+        println!("{:12} {} (at most {minutes} min{needs})", step.name, step.about);
+    }
+    println!("\nInstalled if missing, started for the first step that is with it, stopped at the end:");
+    for service in services::ALL {
+        let Service {
+            name,
+            about,
+            variable,
+            ..
+        } = service;
+        println!("{name:12} {about}; not if {variable} is set");
     }
 }
 
@@ -45,6 +61,7 @@ pub(crate) fn all(steps: &[&'static Step], keep_going: bool) -> ExitCode {
             break;
         }
     }
+    services::stop();
     summary(&done, &steps[done.len()..], whole.elapsed())
 }
 
@@ -58,7 +75,9 @@ struct Finished {
 fn one(step: &'static Step) -> Finished {
     println!("\n=== {}: {}", step.name, step.about);
     let watch = Stopwatch::start();
-    let outcome = within(step.limit, step.run);
+    let outcome = within(step.limit, || {
+        services::start(step.needs).and_then(|()| (step.run)())
+    });
     let took = watch.elapsed();
     match &outcome {
         Ok(_) => println!("=== {} passed in {}", step.name, seconds(took)),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::services::{MARIADB, Service};
 use crate::{cargo, examples, simulation, toolchain};
 
 /// What a step says when it passed (a few words for the summary, may be empty), or why it failed.
@@ -17,6 +18,8 @@ pub(crate) struct Step {
     /// How long it may take before it is killed: several times what it takes on two cores from a fresh clone, so that
     /// only a hang reaches it.
     pub(crate) limit: Duration,
+    /// What its tests talk to, which is started before.
+    pub(crate) needs: &'static [&'static Service],
     /// Does it.
     pub(crate) run: fn() -> Outcome,
 }
@@ -31,54 +34,63 @@ pub(crate) const STEPS: &[Step] = &[
         name: "format",
         about: "the code is formatted as rustfmt.toml says",
         limit: minutes(2),
+        needs: &[],
         run: format,
     },
     Step {
         name: "clippy",
         about: "clippy has no warning about any target of the workspace",
         limit: minutes(15),
+        needs: &[],
         run: clippy,
     },
     Step {
         name: "docs",
         about: "the documentation builds without a warning, links included",
         limit: minutes(10),
+        needs: &[],
         run: docs,
     },
     Step {
         name: "unit",
         about: "unit tests of every crate, tool and example",
         limit: minutes(20),
+        needs: &[],
         run: unit,
     },
     Step {
         name: "integration",
         about: "conformance and comparison of the stores, the engine whole, faults, guards that the simulator misses",
         limit: minutes(20),
+        needs: &[&MARIADB],
         run: integration,
     },
     Step {
         name: "doc-tests",
         about: "the examples in the documentation and the README compile and run",
         limit: minutes(10),
+        needs: &[],
         run: doc_tests,
     },
     Step {
         name: "simulation",
         about: "simulated clusters keep every invariant: a fixed range of seeds, then a fresh one",
         limit: minutes(15),
+        needs: &[],
         run: simulation::run,
     },
     Step {
         name: "crash",
         about: "real processes, killed and frozen at random, lose and double nothing",
         limit: minutes(15),
+        needs: &[&MARIADB],
         run: crash,
     },
     Step {
         name: "examples",
         about: "the examples run and print what the README says",
         limit: minutes(20),
+        needs: &[],
         run: examples::run,
     },
 ];
