@@ -4,6 +4,7 @@
 //! to it is what jobcore itself costs. The floors share no code with the stores, and change only to get faster.
 
 mod memory;
+mod mysql;
 mod sqlite;
 
 use serde::Serialize;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::backend::{Backend, Kind};
 use crate::failure::Result;
 use crate::flush::Flush;
+use crate::mysql::Database;
 use crate::report::{Report, rounded};
 
 /// How many tasks are claimed, and settled, in one transaction.
@@ -62,5 +64,6 @@ pub(crate) async fn measure(backend: &Backend, tasks: usize) -> Result<f64> {
     match backend.kind() {
         Kind::Memory => Ok(memory::measure(tasks)),
         Kind::Sqlite => sqlite::measure(backend.temporary()?.path(), tasks).await,
+        Kind::Mysql => mysql::measure(&Database::create(backend.mysql_url()).await?, tasks).await,
     }
 }

@@ -1,5 +1,6 @@
 //! A bare durable commit: what the disk alone costs, measured beside the figures that depend on it.
 
+use sqlx::mysql::MySqlConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
@@ -8,6 +9,7 @@ use crate::backend::{Backend, Kind};
 use crate::clock::Stopwatch;
 use crate::distribution::Distribution;
 use crate::failure::Result;
+use crate::mysql;
 
 /// How many commits are measured each time: enough for a 99th percentile.
 const COMMITS: usize = 500;
@@ -20,17 +22,27 @@ pub(crate) struct Flush {
 }
 
 #[derive(Debug)]
-struct Database {
-    connection: SqliteConnection,
-    _folder: TempDir,
+enum Database {
+    Sqlite {
+        connection: SqliteConnection,
+        _folder: TempDir,
+    },
+    MySql {
+        connection: MySqlConnection,
+        _database: mysql::Database,
+    },
 }
+
+const COUNTER: &str = "CREATE TABLE counter (value INTEGER NOT NULL); INSERT INTO counter VALUES (0)";
+const COUNT: &str = "UPDATE counter SET value = value + 1";
 
 impl Flush {
     /// Prepares a small database beside the one of the benchmark, and measures for the first time.
     pub(crate) async fn measured(backend: &Backend) -> Result<Self> {
         let database = match backend.kind() {
             Kind::Memory => None,
-            Kind::Sqlite => Some(Database::create(backend.temporary()?).await?),
+            Kind::Mysql => Some(Database::mysql(mysql::Database::create(backend.mysql_url()).await?).await?),
+            Kind::Sqlite => Some(Database::sqlite(backend.temporary()?).await?),
         };
         let mut flush = Self {
             database,
@@ -64,7 +76,7 @@ impl Flush {
 }
 
 impl Database {
-    async fn create(folder: TempDir) -> Result<Self> {
+    async fn sqlite(folder: TempDir) -> Result<Self> {
         let mut connection = SqliteConnectOptions::new()
             .filename(folder.path().join("flush.db"))
             .create_if_missing(true)
@@ -73,20 +85,33 @@ impl Database {
             .disable_statement_logging()
             .connect()
             .await?;
-        sqlx::raw_sql("CREATE TABLE counter (value INTEGER NOT NULL); INSERT INTO counter VALUES (0)")
-            .execute(&mut connection)
-            .await?;
-        Ok(Self {
+        sqlx::raw_sql(COUNTER).execute(&mut connection).await?;
+        Ok(Self::Sqlite {
             connection,
             _folder: folder,
         })
     }
 
+    async fn mysql(database: mysql::Database) -> Result<Self> {
+        let mut connection = mysql::connect(&database.options()).await?;
+        sqlx::raw_sql(COUNTER).execute(&mut connection).await?;
+        Ok(Self::MySql {
+            connection,
+            _database: database,
+        })
+    }
+
     async fn commit(&mut self) -> Result<()> {
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("UPDATE counter SET value = value + 1")
-            .execute(&mut *transaction)
-            .await?;
-        Ok(transaction.commit().await?)
+        match self {
+            Self::Sqlite { connection, .. } => {
+                let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+                sqlx::query(COUNT).execute(&mut *transaction).await?;
+                transaction.commit().await?;
+            }
+            Self::MySql { connection, .. } => {
+                sqlx::query(COUNT).execute(connection).await?;
+            }
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@
 pub(crate) const LINES: &str = "\
 Each result is one JSON object on a line of standard output. All have:
   bench     the command
-  store     memory or sqlite
+  store     memory, sqlite or mysql
   commit    of the source, with -dirty if it was changed since; unknown without git
   cores     that the process may use
   settings  under which it was measured: what was chosen, and what the engine has by default
@@ -25,7 +25,15 @@ Fields, first without and then with durable starts:
   enqueue_batch_per_second  the same, settings.enqueue_batch tasks a call
   start_rows                starts that were written by themselves, not together with their end
   duplicates                runs beyond one for each task, and rows of the history beyond one
-  lost                      tasks that didn't run, or that the history doesn't have as succeeded";
+  lost                      tasks that didn't run, or that the history doesn't have as succeeded
+
+Fields with --nodes, where each node is a process with an engine of its own:
+  nodes                     how many there were
+  tasks_per_second          of all together: from the first claim of any to the last durable settle of any
+  one_node_per_second       the same of a single node, measured just before
+  least_share               the smallest share of the tasks that one node settled, of 1: 1/nodes where all did alike
+  duplicates lost           as above, of both runs
+  nodes_down                nodes that ended, or that the store held to be offline, before all tasks were settled";
 
 /// Below the flags of `latency`.
 pub(crate) const LATENCY: &str = "\

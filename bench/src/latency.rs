@@ -100,7 +100,7 @@ pub(crate) async fn run(backend: &Backend, arguments: &Arguments) -> Result<()> 
 async fn half_of_throughput(backend: &Backend, report: &Report) -> Result<f64> {
     let tasks = match backend.kind() {
         Kind::Memory => 300_000,
-        Kind::Sqlite => 60_000,
+        Kind::Sqlite | Kind::Mysql => 60_000,
     };
     report.progress(&format!(
         "throughput with {tasks} tasks, to know what half of it is"

@@ -14,7 +14,11 @@ mod help;
 mod idle;
 mod lag;
 mod latency;
+mod mysql;
+mod node;
+mod nodes;
 mod observed;
+mod place;
 mod report;
 mod rules;
 mod scale;
@@ -89,6 +93,14 @@ enum Command {
         #[command(flatten)]
         arguments: floor::Arguments,
     },
+    /// A process of `throughput --nodes`
+    #[command(name = node::COMMAND, hide = true)]
+    Node {
+        #[command(flatten)]
+        on: On,
+        #[command(flatten)]
+        arguments: node::Arguments,
+    },
 }
 
 /// What to measure on.
@@ -102,11 +114,15 @@ struct On {
     /// /tmp where that is memory
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     dir: PathBuf,
+
+    /// The server for MySQL's databases, each of which is dropped at the end: the user must be allowed to create them
+    #[arg(long, value_name = "URL", env = mysql::URL, hide_env_values = true)]
+    mysql_url: Option<String>,
 }
 
 impl On {
     fn backend(self) -> Backend {
-        Backend::new(self.store, self.dir)
+        Backend::new(self.store, self.dir, self.mysql_url)
     }
 }
 
@@ -129,5 +145,6 @@ async fn run(command: Command) -> Result<()> {
         Command::Scale { on, arguments } => scale::run(&on.backend(), &arguments).await,
         Command::Idle { on, arguments } => idle::run(&on.backend(), &arguments).await,
         Command::Floor { on, arguments } => floor::run(&on.backend(), &arguments).await,
+        Command::Node { on, arguments } => node::run(&on.backend(), &arguments).await,
     }
 }

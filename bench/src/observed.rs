@@ -57,6 +57,11 @@ impl Observed {
         *self.finished.borrow()
     }
 
+    /// How many tasks became final, whenever that changes.
+    pub(crate) fn settled(&self) -> watch::Receiver<u64> {
+        self.finished.subscribe()
+    }
+
     /// Returns once that many tasks have become final.
     pub(crate) async fn until_finished(&self, tasks: u64) {
         let mut finished = self.finished.subscribe();

@@ -1,6 +1,5 @@
 //! `scale`: what a fire costs beside how many other schedules, and what they weigh.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -59,9 +58,8 @@ pub(crate) async fn run(backend: &Backend, arguments: &Arguments) -> Result<()> 
 }
 
 fn in_a_process_of_its_own(backend: &Backend, schedules: u64, seconds: u64) -> Result<()> {
-    let status = Command::new(std::env::current_exe()?)
-        .args(["scale", "--store", backend.kind().as_str(), "--dir"])
-        .arg(backend.folder())
+    let status = backend
+        .command("scale")?
         .args([
             "--schedules",
             &schedules.to_string(),

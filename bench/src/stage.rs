@@ -13,44 +13,66 @@ use jobcore::memory::MemoryStore;
 use jobcore::scheduler::{PutJobRequest, Scheduler as _};
 use jobcore::store::{Expected, Store};
 use jobcore::{Engine, Schedule};
+use jobcore_mysql::MySqlConfig;
 use jobcore_sqlite::SqliteConfig;
-use tempfile::TempDir;
 
 use crate::backend::{Backend, Kind};
 use crate::failure::Result;
+use crate::mysql;
 use crate::observed::Observed;
+use crate::place::Place;
 use crate::workload::HANDLER;
 
 /// How long a drained engine may take for what still runs: handlers here return at once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest that any phase may last before the run is given up.
-const LONGEST: Duration = Duration::from_secs(1_800);
+pub(crate) const LONGEST: Duration = Duration::from_secs(1_800);
 
-/// A fresh store, its clock, and the folder that goes with it in the end.
+/// A store, its clock, and the place that goes with it in the end.
 pub(crate) struct Stage {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<Observed>,
-    _folder: Option<TempDir>,
+    backend: Backend,
+    _place: Option<Place>,
 }
 
 impl Stage {
+    /// A fresh store.
     pub(crate) async fn open(backend: &Backend) -> Result<Self> {
+        let place = Place::fresh(backend).await?;
+        let stage = Self::join(place.backend()).await?;
+        Ok(Self {
+            _place: Some(place),
+            ..stage
+        })
+    }
+
+    /// The store in the backend's own folder or database, which others may use.
+    pub(crate) async fn join(backend: &Backend) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let (store, folder): (Arc<dyn Store>, _) = match backend.kind() {
-            Kind::Memory => (Arc::new(MemoryStore::new(Arc::clone(&clock))), None),
+        let store: Arc<dyn Store> = match backend.kind() {
+            Kind::Memory => Arc::new(MemoryStore::new(Arc::clone(&clock))),
             Kind::Sqlite => {
-                let folder = backend.temporary()?;
-                let file = folder.path().join("bench.db");
-                let store = SqliteConfig::file(file).clock(Arc::clone(&clock)).open().await?;
-                (Arc::new(store), Some(folder))
+                let config = SqliteConfig::file(backend.folder().join("bench.db"));
+                Arc::new(config.clock(Arc::clone(&clock)).open().await?)
+            }
+            Kind::Mysql => {
+                let options = mysql::options(backend.mysql_url())?;
+                Arc::new(MySqlConfig::options(options)?.open().await?)
             }
         };
         Ok(Self {
             store: Observed::new(store, Arc::clone(&clock)),
             clock,
-            _folder: folder,
+            backend: backend.clone(),
+            _place: None,
         })
+    }
+
+    /// Where another process finds the store.
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// An engine that schedules and carries nothing out: what it makes waits.

@@ -1,11 +1,10 @@
 //! `throughput`: tasks a second through their whole life, history kept.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jobcore::Engine;
 use jobcore::job::Delivery;
-use jobcore::scheduler::Scheduler as _;
-use jobcore::store::{FinishedFilter, PageRequest};
+use jobcore::store::{FinishedFilter, HistoryStore as _, PageRequest};
 use jobcore::task::TaskState;
 use serde::Serialize;
 
@@ -13,6 +12,7 @@ use crate::backend::{Backend, Kind};
 use crate::enqueue::{self, Enqueued};
 use crate::failure::Result;
 use crate::floor;
+use crate::nodes;
 use crate::report::Report;
 use crate::stage::{self, Stage};
 use crate::workload::{self, JOBS, PRIORITIES, Runs};
@@ -20,13 +20,17 @@ use crate::workload::{self, JOBS, PRIORITIES, Runs};
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How many tasks go through; 200,000 on SQLite and 1,000,000 in memory unless told
+    /// How many tasks go through; 200,000, and 1,000,000 in memory, unless told
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..=50_000_000))]
     tasks: Option<u64>,
 
     /// How many attempts the engine carries out at once; what the engine does by default unless told
     #[arg(long, value_name = "N")]
     capacity: Option<u32>,
+
+    /// Measures instead how fast this many processes work one store's tasks off together, and how fast one does
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    nodes: Option<u16>,
 }
 
 #[derive(Serialize)]
@@ -56,12 +60,15 @@ struct Figures {
     lost: u64,
 }
 
-/// Prints a line without and one with durable starts.
+/// Prints a line without and one with durable starts; or one for several nodes.
 pub(crate) async fn run(backend: &Backend, arguments: &Arguments) -> Result<()> {
     let report = Report::new("throughput", backend.kind());
     let tasks = arguments
         .tasks
         .map_or_else(|| default_tasks(backend.kind()), |tasks| tasks as usize);
+    if let Some(nodes) = arguments.nodes {
+        return nodes::run(backend, usize::from(nodes), tasks, arguments.capacity).await;
+    }
     report.progress(&format!("the floor with {tasks} tasks"));
     let before = floor::measure(backend, tasks).await?;
     report.progress(&format!("{tasks} tasks"));
@@ -80,7 +87,7 @@ pub(crate) async fn run(backend: &Backend, arguments: &Arguments) -> Result<()> 
 const fn default_tasks(kind: Kind) -> usize {
     match kind {
         Kind::Memory => 1_000_000,
-        Kind::Sqlite => 200_000,
+        Kind::Sqlite | Kind::Mysql => 200_000,
     }
 }
 
@@ -124,7 +131,7 @@ pub(crate) async fn measure(
         .await?;
     stage.until_finished(tasks as u64).await?;
     let took = stage.store.last_settle().since(stage.store.first_claim());
-    let verdict = judge(&engine, &runs, tasks).await?;
+    let verdict = judge(&stage, &runs, tasks).await?;
     stage::end(engine).await;
     Ok(Measured {
         tasks_per_second: tasks as f64 / took.as_secs_f64(),
@@ -138,7 +145,13 @@ pub(crate) async fn measure(
     })
 }
 
-async fn fill(stage: &Stage, tasks: usize, singles: usize, delivery: Delivery) -> Result<Enqueued> {
+/// Enqueues `tasks` tasks, of which the first `singles` one by one.
+pub(crate) async fn fill(
+    stage: &Stage,
+    tasks: usize,
+    singles: usize,
+    delivery: Delivery,
+) -> Result<Enqueued> {
     let scheduler = Arc::new(stage.scheduler().await?);
     let jobs = (0..JOBS).map(|n| {
         let mut job = stage::job(workload::job_id(n).to_string(), None)?;
@@ -153,23 +166,31 @@ async fn fill(stage: &Stage, tasks: usize, singles: usize, delivery: Delivery) -
 }
 
 /// What the history and the handlers say of the tasks.
-struct Verdict {
+pub(crate) struct Verdict {
     /// Tasks that never ran, or that the history doesn't have as succeeded.
-    lost: u64,
+    pub(crate) lost: u64,
     /// Runs beyond one for each task, and rows of the history beyond one.
-    duplicates: u64,
+    pub(crate) duplicates: u64,
+    /// How many tasks each executor settled.
+    pub(crate) settled_by: BTreeMap<String, u64>,
 }
 
-async fn judge(engine: &Engine, runs: &Runs, tasks: usize) -> Result<Verdict> {
+/// Looks for every task in the history.
+pub(crate) async fn judge(stage: &Stage, runs: &Runs, tasks: usize) -> Result<Verdict> {
     let kept = Runs::new(tasks);
+    let mut settled_by = BTreeMap::new();
     let filter = FinishedFilter {
         states: vec![TaskState::Succeeded],
         ..FinishedFilter::default()
     };
     let mut page = PageRequest::first(1_000);
     loop {
-        let read = engine.list_finished(&filter, &page).await?;
-        read.items.iter().for_each(|task| kept.add(&task.task_id));
+        let read = stage.store.list_finished(&filter, &page).await?;
+        for task in &read.items {
+            kept.add(&task.task_id);
+            let holder = task.holder.as_ref().map(|holder| holder.executor_id.to_string());
+            *settled_by.entry(holder.unwrap_or_default()).or_default() += 1;
+        }
         match read.next {
             Some(cursor) => page.cursor = Some(cursor),
             None => break,
@@ -179,6 +200,7 @@ async fn judge(engine: &Engine, runs: &Runs, tasks: usize) -> Result<Verdict> {
     Ok(Verdict {
         lost: (0..tasks).filter(lost).count() as u64,
         duplicates: runs.duplicates() + kept.duplicates(),
+        settled_by,
     })
 }
 

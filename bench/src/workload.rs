@@ -62,6 +62,18 @@ impl Runs {
         }
     }
 
+    /// Notes as many runs of each task as are counted here.
+    pub(crate) fn add_all(&self, counts: &[u8]) {
+        for (runs, count) in self.0.iter().zip(counts) {
+            runs.fetch_add(*count, Relaxed);
+        }
+    }
+
+    /// How often each task ran.
+    pub(crate) fn counts(&self) -> Vec<u8> {
+        self.0.iter().map(|runs| runs.load(Relaxed)).collect()
+    }
+
     /// How many runs there were beyond one for each task.
     pub(crate) fn duplicates(&self) -> u64 {
         let beyond_one = |runs: &AtomicU8| u64::from(runs.load(Relaxed).saturating_sub(1));
