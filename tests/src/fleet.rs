@@ -29,11 +29,11 @@ pub struct Harm {
     pub short_freezes: u32,
 }
 
-/// Worker processes over one file.
+/// Worker processes over one store.
 #[derive(Debug)]
 pub struct Fleet {
     program: PathBuf,
-    file: PathBuf,
+    store: String,
     journal: PathBuf,
     workers: Vec<Worker>,
     started: u32,
@@ -53,14 +53,14 @@ struct Worker {
 pub const STEP: Duration = Duration::from_millis(250);
 
 impl Fleet {
-    /// Starts `size` processes of `program`.
+    /// Starts `size` processes of `program` over the store at this address.
     ///
     /// # Errors
     /// The operating system's.
-    pub fn start(program: &Path, file: &Path, journal: &Path, size: usize) -> io::Result<Self> {
+    pub fn start(program: &Path, store: &str, journal: &Path, size: usize) -> io::Result<Self> {
         let mut fleet = Self {
             program: program.to_owned(),
-            file: file.to_owned(),
+            store: store.to_owned(),
             journal: journal.to_owned(),
             workers: Vec::new(),
             started: 0,
@@ -160,7 +160,10 @@ impl Fleet {
     }
 
     /// No worker ends unless it is killed.
-    fn check_alive(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// `BrokenPipe` if one did; the operating system's.
+    pub fn check_alive(&mut self) -> io::Result<()> {
         for worker in &mut self.workers {
             if let Some(status) = worker.child.try_wait()? {
                 let message = format!("worker {} ended by itself: {status}", worker.id);
@@ -177,7 +180,7 @@ impl Fleet {
 
     fn spawn(&self, id: String) -> io::Result<Worker> {
         let child = Command::new(&self.program)
-            .args([self.file.as_os_str(), self.journal.as_os_str(), id.as_ref()])
+            .args([self.store.as_ref(), self.journal.as_os_str(), id.as_ref()])
             .stdin(Stdio::null())
             .spawn()?;
         Ok(Worker {

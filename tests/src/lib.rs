@@ -1,8 +1,10 @@
-//! Crash tests: real processes over one SQLite file, killed and frozen at random, and a checker over what they left.
+//! Crash tests: real processes over one store, killed and frozen at random, its server too, and a checker over what they
+//! left.
 //!
 //! - [`jobs`] are what is run: every kind of promise that a crash could break.
 //! - [`journal`] is what the handlers themselves write down, outside the store.
 //! - [`fleet`] starts, kills and freezes the processes (`crash-worker`).
+//! - [`load`] submits work, [`run`] puts all of it together, [`store`] opens SQLite or MySQL by its address.
 //! - [`history`] reads what the store recorded.
 //! - [`checker`] proves from journal and history that nothing was lost, doubled or changed afterwards.
 
@@ -11,6 +13,9 @@ pub mod fleet;
 pub mod history;
 pub mod jobs;
 pub mod journal;
+pub mod load;
+pub mod run;
+pub mod store;
 
 /// The README's code, which the documentation tests compile.
 #[cfg(doctest)]

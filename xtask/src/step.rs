@@ -126,7 +126,7 @@ fn integration() -> Outcome {
 }
 
 fn crash() -> Outcome {
-    tests(&["--test", "crash"])
+    tests(&["--test", "crash", "--test", "mysql"])
 }
 
 fn doc_tests() -> Outcome {

@@ -72,7 +72,7 @@ impl MariaDb {
         let parent = options.folder.canonicalize()?;
         // Nobody else can read it, nor reach the socket in it.
         let folder = tempfile::Builder::new().prefix("mariadb-").tempdir_in(parent)?;
-        program.make_data(&folder.path().join("data"))?;
+        program.make_data(folder.path())?;
         let mut started = Self {
             program,
             certificate: Certificate::make(folder.path())?,
@@ -135,10 +135,9 @@ impl MariaDb {
     }
 
     fn command(&self) -> Command {
-        let mut command = self.program.command();
+        let mut command = self.program.server(self.folder.path());
         let path = |name: &str, path: &Path| format!("--{name}={}", path.display());
         command
-            .arg(path("datadir", &self.folder.path().join("data")))
             // Below the data folder: a longer path may be too long for a socket.
             .arg("--socket=mariadb.sock")
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])

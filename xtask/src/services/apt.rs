@@ -1,6 +1,6 @@
 //! Installs packages where there is apt.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
 
@@ -25,11 +25,13 @@ pub(super) fn install(packages: &[&str]) -> Result<(), String> {
 
 /// As root, without a question.
 fn apt_get(arguments: &[&str]) -> Command {
-    let mut words = vec!["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
-    if !geteuid().is_root() {
-        words.splice(0..0, ["sudo", "-n"]);
-    }
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).args(arguments);
+    let mut command = if geteuid().is_root() {
+        Command::new("apt-get")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "apt-get"]);
+        sudo
+    };
+    command.args(arguments).stdin(Stdio::null());
     command
 }

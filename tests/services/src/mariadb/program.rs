@@ -36,37 +36,35 @@ impl Program {
         })
     }
 
-    /// The server, without the settings of this machine.
-    pub(super) fn command(&self) -> Command {
-        as_this_user(&self.server)
+    /// The server, on the data and temporary files in this folder.
+    pub(super) fn server(&self, folder: &Path) -> Command {
+        on(folder, &self.server)
     }
 
-    /// Makes the folder of the data. The administrator can come in only through the socket.
+    /// Makes the data in this folder. The administrator can come in only through the socket.
     pub(super) fn make_data(&self, folder: &Path) -> io::Result<()> {
-        let mut command = match &self.tables {
-            Some(tables) => {
-                let mut command = as_this_user(tables);
-                command.args(["--auth-root-authentication-method=socket", "--skip-test-db"]);
-                command
-            }
-            None => {
-                let mut command = as_this_user(&self.server);
-                command.arg("--initialize-insecure");
-                command
-            }
+        std::fs::create_dir(folder.join("temporary"))?;
+        let mut command = on(folder, self.tables.as_ref().unwrap_or(&self.server));
+        match &self.tables {
+            Some(_) => command.args(["--auth-root-authentication-method=socket", "--skip-test-db"]),
+            None => command.arg("--initialize-insecure"),
         };
-        command.arg(format!("--datadir={}", folder.display()));
         run(&mut command).map(|_| ())
     }
 }
 
-/// Without `--user`, servers refuse to run as root.
-fn as_this_user(program: &Path) -> Command {
+/// A program as both are started: without the settings of this machine, by this user, on files in this folder.
+fn on(folder: &Path, program: &Path) -> Command {
     let mut command = Command::new(program);
     command.arg("--no-defaults");
     if geteuid().is_root() {
+        // Else they refuse to run as root.
         command.arg("--user=root");
     }
+    // A server that starts removes the temporary tables that it finds, those of servers beside it included.
+    command
+        .env("TMPDIR", folder.join("temporary"))
+        .arg(format!("--datadir={}", folder.join("data").display()));
     command
 }
 

@@ -7,21 +7,27 @@ use jobcore::id::{JobId, TaskId};
 use jobcore::scheduler::PauseRequest;
 use jobcore::store::{Expected, FinishedFilter, PageRequest, PauseState, TaskFilter};
 use jobcore::task::TaskState;
-use jobcore::{Engine, Scheduler, Timestamp, Trigger};
-use jobcore_tests::fleet::{LEASE, STEP};
-use jobcore_tests::jobs::{SCHEDULED, TRIGGERED};
+use jobcore::{Engine, Result, Scheduler, Timestamp, Trigger};
+
+use crate::fleet::{LEASE, STEP};
+use crate::jobs::{SCHEDULED, TRIGGERED};
 
 /// Submits work through an engine that neither schedules nor carries anything out, and is never harmed.
-pub(crate) struct Load {
-    pub(crate) client: Engine,
-    pub(crate) chance: SeededEntropy,
-    pub(crate) clock: SystemClock,
-    pub(crate) accepted: Vec<TaskId>,
-    pub(crate) seen_final: Vec<(TaskId, TaskState, Option<Timestamp>)>,
+#[derive(Debug)]
+pub struct Load {
+    /// The engine.
+    pub client: Engine,
+    chance: SeededEntropy,
+    clock: SystemClock,
+    /// Tasks whose insert was acknowledged.
+    pub accepted: Vec<TaskId>,
+    /// Final tasks as they were seen on the way.
+    pub seen_final: Vec<(TaskId, TaskState, Option<Timestamp>)>,
 }
 
 impl Load {
-    pub(crate) fn new(client: Engine, seed: u64) -> Self {
+    /// A load by this engine.
+    pub fn new(client: Engine, seed: u64) -> Self {
         Self {
             client,
             chance: SeededEntropy::new(seed),
@@ -31,7 +37,8 @@ impl Load {
         }
     }
 
-    pub(crate) async fn submit_until(&mut self, end: Timestamp) {
+    /// Submits work until this instant.
+    pub async fn submit_until(&mut self, end: Timestamp) {
         while self.clock.now() < end {
             self.submit().await;
             self.look().await;
@@ -70,41 +77,47 @@ impl Load {
             .client
             .list_finished(&FinishedFilter::default(), &newest)
             .await;
-        let tasks = finished.unwrap().items.into_iter();
+        // Without an answer, as while the server is away, nothing was seen.
+        let tasks = finished.into_iter().flat_map(|page| page.items);
         self.seen_final
             .extend(tasks.map(|task| (task.task_id, task.state, task.end_time)));
     }
 
-    pub(crate) async fn pause_schedules(&self) {
+    /// Stops the schedules.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn pause_schedules(&self) -> Result<()> {
         let pause = |name: &&str| PauseRequest {
             job_id: job_id(name),
             expected: Expected::Any,
             to: PauseState::Paused,
         };
-        let paused = self
-            .client
-            .pause_jobs(SCHEDULED.iter().map(pause).collect())
-            .await;
-        paused.unwrap();
+        let pauses = SCHEDULED.iter().map(pause).collect();
+        self.client.pause_jobs(pauses).await.map(drop)
     }
 
     /// Waits until nothing is live, but no longer than `bound`.
-    pub(crate) async fn all_final(&self, bound: Timestamp) {
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn all_final(&self, bound: Timestamp) -> Result<()> {
         let any = TaskFilter::default();
         while self.clock.now() < bound {
-            let live = self
-                .client
-                .list_tasks(&any, &PageRequest::first(1))
-                .await
-                .unwrap();
+            let live = self.client.list_tasks(&any, &PageRequest::first(1)).await?;
             if live.items.is_empty() {
-                return;
+                break;
             }
             self.clock.sleep_until(self.clock.now() + STEP).await;
         }
+        Ok(())
     }
 }
 
-pub(crate) fn job_id(name: &str) -> JobId {
-    JobId::new(name).unwrap()
+/// The id of one of the [`jobs`](crate::jobs).
+///
+/// # Panics
+/// If it can't be one.
+pub fn job_id(name: &str) -> JobId {
+    JobId::new(name).expect("invariant: the names of the jobs are ids")
 }
