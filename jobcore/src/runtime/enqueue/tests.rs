@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::clock::SystemClock;
 use crate::config::{EngineConfig, Roles};
@@ -25,6 +27,8 @@ async fn engine(roles: Roles, job: JobBuilder) -> (Arc<MemoryStore>, Engine) {
     let builder = Engine::builder(store.clone()).configure(configure);
     let engine = builder.handler("work", done).start().await.unwrap();
     engine.put_job(job).await.unwrap();
+    // Every loop takes its first look now, before there is anything to find.
+    tokio::task::yield_now().await;
     (store, engine)
 }
 
@@ -127,6 +131,21 @@ async fn a_wake_up_starts_what_nobody_looks_for() {
 }
 
 #[tokio::test]
+async fn a_wake_up_tells_those_who_claim() {
+    // Nobody claims here, so that the signal stays to be seen.
+    let (store, engine) = engine(Roles::Scheduler, JobBuilder::handler("work")).await;
+    let claim = &engine.shared.node.wake.claim;
+    let plan = engine.plan_triggers(vec![trigger()]).await.unwrap();
+    let Written { wake_up, .. } = insert(&store, &plan).await;
+    assert_eq!(claim.notified().now_or_never(), None);
+    wake_up.wake();
+    assert_eq!(claim.notified().now_or_never(), Some(()));
+    let later = engine.plan_triggers(vec![trigger().after(HOUR)]).await.unwrap();
+    insert(&store, &later).await.wake_up.wake();
+    assert_eq!(claim.notified().now_or_never(), None);
+}
+
+#[tokio::test]
 async fn a_wake_up_names_the_gates_and_what_comes_due() {
     // Nobody promotes here, so that the hints stay to be seen.
     let (store, engine) = engine(Roles::Executor, JobBuilder::handler("work").max_concurrent(1)).await;
@@ -158,7 +177,9 @@ async fn a_wake_up_tells_of_jobs_that_changed() {
     ));
     wake_up.wake();
     let job_id = JobId::new("other").unwrap();
-    assert_eq!(events.next().await, Some(Received::Event(Event::Job { job_id })));
+    // `wake` returns with the event sent.
+    let event = events.next().now_or_never();
+    assert_eq!(event, Some(Some(Received::Event(Event::Job { job_id }))));
 }
 
 #[tokio::test]
