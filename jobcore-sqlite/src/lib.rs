@@ -18,6 +18,8 @@
 //! - **Readers beside it.** The file is in write-ahead-log mode: a few further connections read without waiting.
 //! - **Several processes** may open the same file. Each write waits for its turn up to the
 //!   [busy time-out](SqliteConfig::busy_timeout). All must run on one machine, on a local file system.
+//! - **Your own tables** may live in the same file, and tasks and jobs be written in your own transactions:
+//!   [`enqueue_in`](SqliteStore::enqueue_in).
 //! - **Live tasks apart from history.** A task that becomes final moves to `job_logs` in the settling transaction, with
 //!   its attempt in the same row, so that however long the history grows, claims stay as fast.
 //! - **Readable.** Any SQLite tool can open the file; the views `readable_jobs`, `readable_tasks` and
@@ -41,6 +43,7 @@ mod queries;
 mod readers;
 mod schema;
 mod store;
+mod transaction;
 mod writer;
 
 pub use config::{SqliteConfig, Synchronous};

@@ -96,6 +96,17 @@ async fn version(sql: &mut sqlx::SqliteConnection) -> Result<usize> {
     }
 }
 
+/// Refuses a connection to a database that isn't ours, or whose tables aren't those that this program knows.
+pub(crate) async fn check(sql: &mut sqlx::SqliteConnection) -> Result<()> {
+    match version(sql).await? {
+        version if version == MIGRATIONS.len() => Ok(()),
+        _ => Err(refuse(
+            ErrorKind::Corrupt,
+            "the connection is to another database than the store's; open it on the store's file",
+        )),
+    }
+}
+
 fn refuse(kind: ErrorKind, message: impl Into<String>) -> Failure {
     Failure::Core(Error::new(kind, message).backend(BACKEND))
 }

@@ -37,7 +37,7 @@ pub struct SqliteStore {
     writer: Writer,
     /// None in memory, where only the writer sees the data.
     readers: Option<Readers>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     counts: Mutex<Option<(Timestamp, Vec<TaskCount>)>>,
 }
 

@@ -56,6 +56,7 @@
 //! | defining jobs | [`job`], [`schedule`], [`misfire`], [`overlap`], [`retry`], [`gate`] (limits), [`placement`], [`resources`], [`shell`] |
 //! | carrying them out | [`handler`], [`executor`], [`Engine`], [`config`] |
 //! | controlling and watching | [`scheduler`], [`event`], [`telemetry`], [`error`] |
+//! | enqueueing in your own transaction | [`enqueue`] |
 //! | the model | [`task`], [`attempt`], [`lease`], [`lane`], [`id`], [`time`], [`json`] |
 //! | writing a backend | [`store`], [`transport`], [`coordinator`], with the suites of `jobcore-testkit`; [`memory`] is the specification |
 //! | how it decides | [`engine`]: pure functions, without I/O, clock or chance of their own ([`clock`]) |
@@ -67,6 +68,7 @@ pub mod coordinator;
 pub mod docs;
 mod duration;
 pub mod engine;
+pub mod enqueue;
 pub mod error;
 pub mod event;
 pub mod executor;

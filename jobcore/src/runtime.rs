@@ -15,6 +15,7 @@ mod claim;
 mod crew;
 mod drain;
 mod engine;
+mod enqueue;
 mod fire;
 mod health;
 mod heartbeat;
@@ -31,4 +32,5 @@ mod start;
 mod wake;
 
 pub use engine::{Engine, EngineBuilder};
+pub use enqueue::{JobPlan, TriggerPlan, WakeUp, Written};
 pub use remote::{ExecutorNode, ExecutorNodeBuilder, NodeState};

@@ -1,44 +1,37 @@
 //! The engine as a [`Scheduler`]: checks input, plans with the pure engine, writes, and wakes whom it concerns.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::engine::Engine;
+use super::enqueue::{Hints, TriggerPlan, changed_job, no_such_job, triggered};
 use crate::attempt::{Attempt, LogChunk};
 use crate::engine::fire;
-use crate::engine::task::{self, Occurrence};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::event::{Event, Events};
 use crate::id::{ExecutorId, JobId, TaskId};
 use crate::job::Job;
-use crate::schedule::{PreviewEntry, zone_data_version};
+use crate::schedule::PreviewEntry;
 use crate::scheduler::{
-    Cancel, CancelSummary, CancelTarget, Due, ExecutorOrder, PauseRequest, Preview, PreviewOf, PutJobRequest,
+    Cancel, CancelSummary, CancelTarget, ExecutorOrder, PauseRequest, Preview, PreviewOf, PutJobRequest,
     Scheduler, SystemStatus, Trigger, Triggered,
 };
 use crate::store::{
     AttemptFilter, CancelTasks, CancelWhich, Cancelled, ChangeOutcome, ChangeTask, Changes, Cursor, Decision,
-    DeleteJob, DeleteJobOutcome, ExecutorFilter, ExecutorRecord, ExecutorStatus, FinishedFilter,
-    InsertOutcome, JobFilter, MAX_BATCH, Page, PageRequest, PauseJob, PauseState, PutJob, PutJobOutcome,
-    ReadLogs, SetExecutorStatus, SetExecutorStatusOutcome, TaskFilter,
+    DeleteJob, DeleteJobOutcome, ExecutorFilter, ExecutorRecord, ExecutorStatus, FinishedFilter, JobFilter,
+    MAX_BATCH, Page, PageRequest, PauseJob, PauseState, PutJobOutcome, ReadLogs, SetExecutorStatus,
+    SetExecutorStatusOutcome, TaskFilter,
 };
-use crate::task::{NewTask, Origin, Task, TaskState};
+use crate::task::{Task, TaskState};
 use crate::time::Timestamp;
 
 #[async_trait]
 impl Scheduler for Engine {
     async fn put_jobs(&self, jobs: Vec<PutJobRequest>) -> Result<Vec<PutJobOutcome>> {
-        self.check_open()?;
-        let now = self.shared.node.now();
-        let existing = self.jobs_named(&jobs).await?;
-        let puts: Vec<PutJob> = jobs
-            .into_iter()
-            .map(|job| self.plan_put(job, &existing, now))
-            .collect::<Result<_>>()?;
-        let mut outcomes = Vec::with_capacity(puts.len());
-        for batch in puts.chunks(MAX_BATCH) {
+        let plan = self.plan_jobs(jobs).await?;
+        let mut outcomes = Vec::with_capacity(plan.jobs.len());
+        for batch in plan.jobs.chunks(MAX_BATCH) {
             outcomes.extend(self.shared.node.store.put_jobs(batch.to_vec()).await?);
         }
         self.jobs_changed(outcomes.iter().filter_map(changed_job));
@@ -100,10 +93,15 @@ impl Scheduler for Engine {
     }
 
     async fn trigger(&self, triggers: Vec<Trigger>) -> Result<Vec<Triggered>> {
-        self.check_open()?;
-        let now = self.shared.node.now();
-        let tasks = self.plan_triggers(triggers, now).await?;
-        self.insert(tasks, now).await
+        let TriggerPlan { tasks, now, .. } = self.plan_triggers(triggers).await?;
+        let node = &self.shared.node;
+        let mut outcomes = Vec::with_capacity(tasks.len());
+        for batch in tasks.chunks(MAX_BATCH) {
+            let inserted = node.store.insert_tasks(batch.to_vec(), now).await?;
+            Hints::of_tasks(batch, now).give(&self.shared);
+            outcomes.extend(triggered(batch, inserted));
+        }
+        Ok(outcomes)
     }
 
     async fn cancel(&self, cancel: Cancel) -> Result<CancelSummary> {
@@ -271,112 +269,8 @@ impl Scheduler for Engine {
 }
 
 impl Engine {
-    async fn jobs_named(&self, requests: &[PutJobRequest]) -> Result<HashMap<JobId, Arc<Job>>> {
-        let ids: Vec<JobId> = requests
-            .iter()
-            .filter_map(|request| request.job.job_id.clone())
-            .collect();
-        let found = self.get_jobs(&ids).await?;
-        Ok(found
-            .into_iter()
-            .flatten()
-            .map(|job| (job.job_id.clone(), job))
-            .collect())
-    }
-
-    fn plan_put(
-        &self,
-        request: PutJobRequest,
-        existing: &HashMap<JobId, Arc<Job>>,
-        now: Timestamp,
-    ) -> Result<PutJob> {
-        let PutJobRequest { job, expected } = request;
-        job.definition.validate()?;
-        let job_id = job
-            .job_id
-            .unwrap_or_else(|| JobId::generate(now, &*self.shared.node.entropy));
-        let create_time = existing.get(&job_id).map_or(now, |job| job.create_time);
-        let next_fire_time = fire::first_fire_time(job.definition.schedule.as_ref(), create_time, now);
-        let zone_version = zone_data_version().to_owned();
-        Ok(PutJob {
-            job_id,
-            definition: job.definition,
-            expected,
-            next_fire_time,
-            zone_version,
-            now,
-        })
-    }
-
     fn jobs_changed(&self, job_ids: impl Iterator<Item = JobId>) {
-        let mut any = false;
-        for job_id in job_ids {
-            any = true;
-            self.shared.node.emit(|| Event::Job { job_id });
-        }
-        if any {
-            self.shared.node.wake.fire.notify_one();
-        }
-    }
-
-    async fn plan_triggers(&self, triggers: Vec<Trigger>, now: Timestamp) -> Result<Vec<NewTask>> {
-        let mut ids: Vec<JobId> = triggers.iter().map(|trigger| trigger.job_id.clone()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let jobs = self.get_jobs(&ids).await?;
-        let jobs: HashMap<JobId, Option<Arc<Job>>> = ids.into_iter().zip(jobs).collect();
-        // In ascending order, so that tasks of one call are carried out in the order in which they stand there.
-        let mut task_ids: Vec<TaskId> = triggers
-            .iter()
-            .map(|_| TaskId::generate(now, &*self.shared.node.entropy))
-            .collect();
-        task_ids.sort_unstable();
-        let mut tasks = Vec::with_capacity(triggers.len());
-        for (trigger, task_id) in triggers.into_iter().zip(task_ids) {
-            let job = jobs
-                .get(&trigger.job_id)
-                .and_then(Option::as_ref)
-                .ok_or_else(|| no_such_job(&trigger.job_id))?;
-            let task_id = trigger.task_id.clone().unwrap_or(task_id);
-            tasks.push(plan_trigger(job, trigger, task_id, now)?);
-        }
-        Ok(tasks)
-    }
-
-    async fn insert(&self, tasks: Vec<NewTask>, now: Timestamp) -> Result<Vec<Triggered>> {
-        let node = &self.shared.node;
-        let mut triggered = Vec::with_capacity(tasks.len());
-        for batch in tasks.chunks(MAX_BATCH) {
-            let outcomes = node.store.insert_tasks(batch.to_vec(), now).await?;
-            self.inserted(batch, now);
-            triggered.extend(batch.iter().zip(outcomes).map(|(task, outcome)| match outcome {
-                InsertOutcome::Inserted => Triggered::Made {
-                    task_id: task.task_id.clone(),
-                },
-                InsertOutcome::Duplicate { task_id } => Triggered::Existing { task_id },
-            }));
-        }
-        Ok(triggered)
-    }
-
-    /// Wakes whoever moves the new tasks on.
-    fn inserted(&self, tasks: &[NewTask], now: Timestamp) {
-        let node = &self.shared.node;
-        let (mut ready, mut gates) = (false, Vec::new());
-        for task in tasks {
-            self.shared.lanes.heard_of(node, &task.lane);
-            match Task::waiting_state(!task.gates.is_empty(), task.due_time, now) {
-                TaskState::Ready => ready = true,
-                TaskState::Blocked if task.due_time <= now => {
-                    gates.extend(task.gates.iter().map(|gate| gate.key.clone()));
-                }
-                _ => node.wake.promote.due(task.due_time),
-            }
-        }
-        if ready {
-            node.wake.claim.notify_one();
-        }
-        node.wake.promote.gates(&gates);
+        Hints::of_jobs(job_ids).give(&self.shared);
     }
 
     /// Cancels a batch; says whether there are more.
@@ -419,36 +313,6 @@ impl Engine {
             });
         }
         Ok(more)
-    }
-}
-
-fn plan_trigger(job: &Job, trigger: Trigger, task_id: TaskId, now: Timestamp) -> Result<NewTask> {
-    let due_time = match trigger.due {
-        None => now,
-        Some(Due::At(time)) => time,
-        Some(Due::In(delay)) => now + delay,
-    };
-    let occurrence = Occurrence {
-        arguments: trigger.arguments,
-        priority: trigger.priority,
-        limit_key: trigger.limit_key,
-        unique_key: trigger.unique_key,
-        ..Occurrence::new(task_id, Origin::Manual, due_time)
-    };
-    task::plan(job, occurrence, now)
-}
-
-fn no_such_job(job_id: &JobId) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        format!("there is no job {job_id}; create it first"),
-    )
-}
-
-fn changed_job(outcome: &PutJobOutcome) -> Option<JobId> {
-    match outcome {
-        PutJobOutcome::Created(job) | PutJobOutcome::Updated(job) => Some(job.job_id.clone()),
-        _ => None,
     }
 }
 
