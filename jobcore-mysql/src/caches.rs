@@ -3,12 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jobcore::Timestamp;
 use jobcore::id::JobId;
 use jobcore::job::Job;
 use jobcore::lane::Lane;
+use jobcore::task::Rank;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::queries::claims::Claims;
 use crate::queries::lane_starts::LaneStarts;
@@ -21,6 +24,9 @@ const MAX_JOBS: usize = 10_000;
 /// How many lanes are kept; there are a few per handler and executor.
 const MAX_LANES: usize = 4_096;
 
+/// For how long ranges of a lane are left alone after others were met there.
+const CONTESTED: Duration = Duration::from_secs(2);
+
 /// What the store remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Caches {
@@ -28,6 +34,8 @@ pub(crate) struct Caches {
     lanes: Mutex<Lanes>,
     /// What was claimed; its end checks that it is still so.
     pub(crate) claims: Mutex<Claims>,
+    /// Until when several are at work in the same part of a lane.
+    contested_until: Mutex<Option<Instant>>,
     /// Where claims begin to look.
     pub(crate) lane_starts: Mutex<LaneStarts>,
     /// How many live tasks there were.
@@ -50,6 +58,8 @@ pub(crate) struct Learned {
     lanes: Vec<(i64, Lane, Timestamp)>,
     lanes_changed: bool,
     claimed: Vec<StoredTask>,
+    /// The lowest rank that became ready in each lane.
+    ready: HashMap<i64, Rank>,
 }
 
 impl Learned {
@@ -70,6 +80,12 @@ impl Learned {
     /// A task that was claimed, as its row is now.
     pub(crate) fn claimed(&mut self, stored: StoredTask) {
         self.claimed.push(stored);
+    }
+
+    /// A task became ready in a lane, and is there for claims after the commit.
+    pub(crate) fn ready(&mut self, lane_id: i64, rank: Rank) {
+        let lowest = self.ready.entry(lane_id).or_insert(rank);
+        *lowest = (*lowest).min(rank);
     }
 
     fn find_lane(&self, lane_id: i64) -> Option<&Lane> {
@@ -94,6 +110,12 @@ impl Caches {
                 claims.keep(stored);
             }
         }
+        if !learned.ready.is_empty() {
+            let mut starts = self.lane_starts.lock();
+            for (lane_id, rank) in learned.ready {
+                starts.lowered(lane_id, rank);
+            }
+        }
         if !learned.jobs.is_empty() {
             let mut jobs = self.jobs.lock();
             for job in learned.jobs {
@@ -114,6 +136,17 @@ impl Caches {
                 *known = (lane_id, known.1.max(use_time));
             }
         }
+    }
+
+    /// Whether others were lately at work in the same part of a lane, so that ranges would hold each other up.
+    pub(crate) fn is_contested(&self) -> bool {
+        let until = *self.contested_until.lock();
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Others are at work in the same part of a lane.
+    pub(crate) fn contested(&self) {
+        *self.contested_until.lock() = Some(Instant::now() + CONTESTED);
     }
 
     /// The job as it was when it was last read; the caller checks that it is still so.

@@ -64,6 +64,7 @@ impl Database {
         })
     }
 
+    /// What all operations share.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.work.shared
     }
@@ -206,6 +207,7 @@ impl Work {
                 return Err(failure.into_error(O::NAME));
             }
             if !matches!(failure, Failure::Stale) {
+                self.shared.caches.contested();
                 metrics::counter!("jobcore_mysql_retries_total", "operation" => O::NAME).increment(1);
                 tokio::time::sleep(rest(tries)).await;
             }

@@ -16,14 +16,15 @@ use crate::connection::Operation as _;
 use crate::database::{Database, Work};
 use crate::queries::insert::InsertTasks;
 
-/// How many transactions insert at once: while one flushes, the next is put together.
-const AT_ONCE: usize = 2;
+/// From how many tasks on a call has a transaction of its own: it gains nothing by others', and would hold them up.
+const ALONE: usize = 100;
 
 /// What waits to be inserted.
 #[derive(Debug)]
 pub(crate) struct Enqueuer {
     waiting: Mutex<VecDeque<Waiting>>,
-    turns: Semaphore,
+    /// One at a time: two would share what waits, and flush twice.
+    turn: Semaphore,
 }
 
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl Default for Enqueuer {
     fn default() -> Self {
         Self {
             waiting: Mutex::default(),
-            turns: Semaphore::new(AT_ONCE),
+            turn: Semaphore::new(1),
         }
     }
 }
@@ -49,16 +50,17 @@ impl Enqueuer {
         tasks: Vec<NewTask>,
         now: Timestamp,
     ) -> Result<Vec<InsertOutcome>> {
+        let tasks: Vec<_> = tasks.into_iter().map(|task| (task, now)).collect();
+        if tasks.len() >= ALONE {
+            return database.carry_out(InsertTasks(tasks)).await;
+        }
         let (reply, mut answer) = oneshot::channel();
-        self.waiting.lock().push_back(Waiting {
-            tasks: tasks.into_iter().map(|task| (task, now)).collect(),
-            reply,
-        });
+        self.waiting.lock().push_back(Waiting { tasks, reply });
         loop {
             tokio::select! {
                 biased;
                 answer = &mut answer => return answer.unwrap_or_else(|_| Err(lost())),
-                turn = self.turns.acquire() => {
+                turn = self.turn.acquire() => {
                     let _turn = turn.map_err(|_| lost())?;
                     let batch = self.next_batch();
                     if !batch.is_empty() {

@@ -66,6 +66,15 @@ impl Failure {
         }
     }
 
+    /// Whether something of what was to be inserted is there already, which a look shows.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        match self {
+            Self::Stale => true,
+            Self::Sql(error) => is_duplicate(error),
+            Self::Core(_) => false,
+        }
+    }
+
     /// Whether an error of a commit says that it was rolled back and can be repeated.
     pub(crate) fn is_repeatable(error: &sqlx::Error) -> bool {
         matches!(number(error), Some(1213 | 1205 | 1020 | 8002 | 8022 | 9007))

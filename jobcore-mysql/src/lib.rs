@@ -26,6 +26,7 @@ mod queries;
 mod schema;
 mod server;
 mod store;
+mod transaction;
 
 pub use config::MySqlConfig;
 pub use coordinator::MySqlCoordinator;

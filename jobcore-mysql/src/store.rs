@@ -68,7 +68,11 @@ impl MySqlStore {
         self.database.close();
     }
 
-    async fn call<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.database.shared()
+    }
+
+    pub(crate) async fn call<O: Operation>(&self, operation: O) -> Result<O::Answer> {
         self.database.carry_out(operation).await
     }
 }

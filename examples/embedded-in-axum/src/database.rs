@@ -8,8 +8,10 @@ use jobcore::clock::{Clock as _, SystemClock};
 use jobcore::enqueue::{TriggerPlan, Written};
 use jobcore::store::Store;
 use jobcore::{Timestamp, enqueue::WakeUp};
+use jobcore_mysql::MySqlStore;
 use jobcore_sqlite::SqliteStore;
 use serde::Serialize;
+use sqlx::mysql::MySqlPool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use crate::failure::Failure;
@@ -46,8 +48,14 @@ pub(crate) trait Database: Send + Sync {
     async fn count(&self) -> Result<(i64, i64), Failure>;
 }
 
-/// Opens the database that `address` names: the path of a file for SQLite.
+/// Opens the database that `address` names: `mysql://…`, or the path of a file for SQLite.
 pub(crate) async fn open(address: &str) -> Result<Arc<dyn Database>, Failure> {
+    if address.starts_with("mysql://") {
+        let store = Arc::new(MySqlStore::open(address).await?);
+        let pool = MySqlPool::connect(address).await?;
+        sqlx::query(ORDERS).execute(&pool).await?;
+        return Ok(Arc::new(MySql { store, pool }));
+    }
     // The store first: it makes the file.
     let store = Arc::new(SqliteStore::open(address).await?);
     let options = SqliteConnectOptions::new()
@@ -136,3 +144,4 @@ macro_rules! database {
 }
 
 database!(Sqlite, SqliteStore, SqlitePool, "BEGIN IMMEDIATE");
+database!(MySql, MySqlStore, MySqlPool, "BEGIN");

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 /// A small service around orders, with jobcore in the same process and in the same database.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Where orders and jobs are: a file for SQLite
+    /// Where orders and jobs are: a file for SQLite, or mysql://user:password@host/database
     #[arg(long, default_value = "orders.db")]
     database: String,
     /// Where to listen

@@ -1,11 +1,12 @@
 //! The service as its users see it: started, asked over HTTP, told to stop, started again.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests may panic like the tests")]
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Lines};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jobcore_services::mariadb::{MariaDb, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ struct Service {
 
 impl Service {
     /// Starts it on a free port.
-    fn start(database: &Path) -> Self {
+    fn start(database: impl AsRef<OsStr>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_embedded-in-axum"))
             .arg("--database")
             .arg(database)
@@ -102,7 +103,20 @@ fn id_of(order: &Value) -> String {
 #[test]
 fn an_order_is_confirmed_by_its_task() {
     let directory = tempfile::tempdir().unwrap();
-    let service = Service::start(&directory.path().join("orders.db"));
+    serves_orders(&Service::start(directory.path().join("orders.db")));
+}
+
+/// The same service on a database server.
+#[test]
+fn an_order_is_confirmed_by_its_task_on_mysql() {
+    if !MariaDb::is_installed() {
+        return jobcore_services::skip("no MariaDB is installed; `cargo xtask services` installs one");
+    }
+    let server = MariaDb::start(Options::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
+    serves_orders(&Service::start(server.url()));
+}
+
+fn serves_orders(service: &Service) {
     let order_id = service.order("tea");
     let shown = service.confirmed(&order_id);
     assert_eq!(shown["order"]["item"], "tea");
@@ -124,7 +138,7 @@ fn an_order_is_confirmed_by_its_task() {
 #[test]
 fn what_cannot_be_served_is_told() {
     let directory = tempfile::tempdir().unwrap();
-    let service = Service::start(&directory.path().join("orders.db"));
+    let service = Service::start(directory.path().join("orders.db"));
     assert_eq!(
         service.get("/orders/none"),
         (404, json!({ "error": "there is no order none" }))

@@ -241,6 +241,8 @@ mod tests {
     fn a_reader_that_begins_looks_for_what_is_under_way() {
         let track = Track::behind(&[5, 6, 9], at(0));
         assert_eq!((track.highest(), missing(&track)), (9, vec![(7, 8)]));
+        let from_the_beginning = Track::behind(&[0, 3], at(0));
+        assert_eq!(missing(&from_the_beginning), [(1, 2)]);
     }
 
     #[test]

@@ -129,9 +129,14 @@ async fn present(cx: &mut Cx<'_>, now: Timestamp) -> Result<ChangeCursor> {
     })
 }
 
+/// The highest numbers that there are, ascending; from 0 on if they are few.
 async fn recent(cx: &mut Cx<'_>, select: &'static str) -> Result<Vec<i64>> {
     let query = sqlx::query_scalar(select).bind(RECENT);
     let mut numbers: Vec<i64> = query.fetch_all(&mut *cx.sql).await?;
+    if i64::try_from(numbers.len()).is_ok_and(|count| count < RECENT) {
+        // These are all: what is missing below the lowest may be under way, too.
+        numbers.push(0);
+    }
     numbers.reverse();
     Ok(numbers)
 }

@@ -23,7 +23,7 @@ use super::stored_job::jobs_by_id;
 use super::stored_task::StoredTask;
 use super::task_row::{Lock, read_tasks, task_columns};
 use super::transitions::{Transition, write_transitions};
-use crate::connection::{Access, Cx, Operation};
+use crate::connection::{Access, Care, Cx, Operation};
 use crate::error::{Failure, Result};
 
 /// Takes `Ready` tasks under a new lease.
@@ -275,18 +275,10 @@ async fn take(cx: &mut Cx<'_>, request: &ClaimRequest, found: Vec<Found>) -> Res
         &task_ids,
     )
     .await?;
-    let number = token_number(token);
-    let mut in_order = task_ids.clone();
-    in_order.sort_unstable();
-    let taken = TAKE
-        .execute_with(
-            cx.sql,
-            &in_order,
-            |query| query.bind(number),
-            |query, task_id| query.bind(task_id.as_str().to_owned()),
-            |query| query.bind(number),
-        )
-        .await?;
+    let taken = match cx.care == Care::Ordinary && cx.shared.skip_locked && !cx.caches().is_contested() {
+        true => take_ranges(cx, &found, token).await?,
+        false => take_each(cx, task_ids, token).await?,
+    };
     let found = if taken == found.len() as u64 {
         found
     } else {
@@ -313,6 +305,51 @@ async fn take(cx: &mut Cx<'_>, request: &ClaimRequest, found: Vec<Found>) -> Res
         holder: request.holder.clone(),
         tasks: found.into_iter().map(claimed).collect(),
     }))
+}
+
+async fn take_each(cx: &mut Cx<'_>, mut task_ids: Vec<&TaskId>, token: FencingToken) -> Result<u64> {
+    let number = token_number(token);
+    task_ids.sort_unstable();
+    TAKE.execute_with(
+        cx.sql,
+        &task_ids,
+        |query| query.bind(number),
+        |query, task_id| query.bind(task_id.as_str().to_owned()),
+        |query| query.bind(number),
+    )
+    .await
+}
+
+/// All that is ready in a part of a lane: for a claim that has locked all of it.
+const TAKE_RANGE: &str = "UPDATE tasks FORCE INDEX (PRIMARY) SET state = 3, token = ?, attempt = attempt + 1 \
+                          WHERE lane_id = ? AND pending = 0 AND task_rank BETWEEN ? AND ? AND state = 2 AND token < ?";
+
+/// Takes what was found as the ranges that it fills, which needs no look-up for each task. What else became ready there
+/// meanwhile, or is locked by another claim, shows itself: then the claim is repeated with care, and all claims are careful
+/// for a while.
+async fn take_ranges(cx: &mut Cx<'_>, found: &[Found], token: FencingToken) -> Result<u64> {
+    let number = token_number(token);
+    let mut taken = 0;
+    for lane in found.chunk_by(|(a, _), (b, _)| a.lane_id == b.lane_id) {
+        let (Some((first, _)), Some((last, _))) = (lane.first(), lane.last()) else {
+            continue;
+        };
+        let done = sqlx::query(TAKE_RANGE)
+            .bind(number)
+            .bind(first.lane_id)
+            .bind(first.task.rank.0)
+            .bind(last.task.rank.0)
+            .bind(number)
+            .execute(&mut *cx.sql)
+            .await?
+            .rows_affected();
+        if done != lane.len() as u64 {
+            cx.caches().contested();
+            return Err(Failure::Stale);
+        }
+        taken += done;
+    }
+    Ok(taken)
 }
 
 static TAKEN: LazyLock<RowStatement> = LazyLock::new(|| {

@@ -1,6 +1,7 @@
 //! What was claimed by this process, so that an ordinary end needn't read it again.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use jobcore::id::TaskId;
 use jobcore::lease::{Fence, FencingToken, Holder};
@@ -63,6 +64,27 @@ impl Claims {
     pub(crate) fn has(&self, fence: &Fence) -> bool {
         let claim = self.leases.get(&fence.token);
         claim.is_some_and(|claim| claim.tasks.contains_key(&fence.task_id))
+    }
+
+    /// What is left of a lease in a range of a lane, if that is at most `most`.
+    pub(crate) fn left(
+        &self,
+        token: FencingToken,
+        lane_id: i64,
+        range: RangeInclusive<Rank>,
+        most: usize,
+    ) -> Option<Vec<TaskId>> {
+        let Some(claim) = self.leases.get(&token) else {
+            return Some(Vec::new());
+        };
+        let lies_there =
+            |stored: &&StoredTask| stored.lane_id == lane_id && range.contains(&stored.task.rank);
+        let left = claim.tasks.values().filter(lies_there);
+        let left: Vec<TaskId> = left
+            .take(most + 1)
+            .map(|stored| stored.task.task_id.clone())
+            .collect();
+        (left.len() <= most).then_some(left)
     }
 
     /// Notes that a task's row is written anew: its end has to read it.

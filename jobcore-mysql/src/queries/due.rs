@@ -87,17 +87,20 @@ static MAKE_READY: LazyLock<RowStatement> = LazyLock::new(|| {
         "UPDATE tasks FORCE INDEX (tasks_id) SET state = 2, pending = 0 WHERE state = 1 AND task_id IN";
     RowStatement::list(update, "")
 });
-static FORGET: LazyLock<RowStatement> =
-    LazyLock::new(|| RowStatement::list("DELETE FROM scheduled_tasks WHERE task_id IN", ""));
+static FORGET: LazyLock<RowStatement> = LazyLock::new(|| {
+    RowStatement::list(
+        "DELETE s FROM scheduled_tasks s FORCE INDEX (PRIMARY) WHERE s.task_id IN",
+        "",
+    )
+});
 
 /// Makes tasks `Ready` that are locked, with the rank that they have.
 pub(crate) async fn make_ready(cx: &mut Cx<'_>, tasks: &[DueTask]) -> Result<()> {
     let bind = |query: Bound, task: &DueTask| query.bind(task.task_id.as_str().to_owned());
     MAKE_READY.execute(cx.sql, tasks, bind).await?;
     FORGET.execute(cx.sql, tasks, bind).await?;
-    let mut starts = cx.caches().lane_starts.lock();
     for task in tasks {
-        starts.lowered(task.lane_id, task.rank);
+        cx.learned.ready(task.lane_id, task.rank);
     }
     Ok(())
 }

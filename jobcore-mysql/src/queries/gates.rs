@@ -222,8 +222,12 @@ static USED: LazyLock<RowStatement> = LazyLock::new(|| {
     let select = "SELECT DISTINCT gate_key FROM gate_tasks FORCE INDEX (PRIMARY) WHERE gate_key IN";
     RowStatement::list(select, "")
 });
-static FORGET: LazyLock<RowStatement> =
-    LazyLock::new(|| RowStatement::list("DELETE FROM gates WHERE gate_key IN", ""));
+static FORGET: LazyLock<RowStatement> = LazyLock::new(|| {
+    RowStatement::list(
+        "DELETE g FROM gates g FORCE INDEX (PRIMARY) WHERE g.gate_key IN",
+        "",
+    )
+});
 
 /// Forgets gates that nobody stands at and whose rate is quiet again. To be called last in a transaction: inserts wait for
 /// what it locks.

@@ -82,7 +82,11 @@ impl Known {
         for heartbeat in heartbeats {
             let mut of_holder = tokens.get(&heartbeat.holder).cloned().unwrap_or_default();
             match &heartbeat.held {
-                Held::Leases(named) => named.iter().for_each(|token| drop(of_holder.remove(token))),
+                Held::Leases(named) => {
+                    for token in named {
+                        of_holder.remove(token);
+                    }
+                }
                 Held::Tasks(named) => task_ids.extend(named.iter().map(|(task_id, _)| task_id)),
             }
             unnamed.extend(of_holder);

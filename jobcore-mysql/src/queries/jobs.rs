@@ -196,7 +196,7 @@ async fn write_pauses(cx: &mut Cx<'_>, jobs: Vec<Arc<Job>>) -> Result<()> {
 pub(crate) struct DeleteJobs(pub(crate) Vec<DeleteJob>);
 
 static DELETE_JOBS: LazyLock<RowStatement> =
-    LazyLock::new(|| RowStatement::list("DELETE FROM jobs WHERE job_id IN", ""));
+    LazyLock::new(|| RowStatement::list("DELETE j FROM jobs j FORCE INDEX (PRIMARY) WHERE j.job_id IN", ""));
 
 #[async_trait::async_trait]
 impl Operation for DeleteJobs {

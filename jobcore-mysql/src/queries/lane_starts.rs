@@ -78,11 +78,6 @@ impl LaneStarts {
             start.rank = start.rank.min(rank);
         }
     }
-
-    /// Tasks of unknown ranks became ready there.
-    pub(crate) fn unknown(&mut self, lane_id: i64) {
-        self.0.remove(&lane_id);
-    }
 }
 
 #[cfg(test)]

@@ -85,6 +85,24 @@ pub(crate) fn lane(cx: &Cx<'_>, lane_id: i64) -> Result<Lane> {
     lane.ok_or_else(|| Failure::corrupt(format_args!("lane {lane_id} is missing from table lanes")))
 }
 
+/// Makes sure that lanes exist and are noted as in use, for tasks that are inserted elsewhere.
+#[derive(Debug)]
+pub(crate) struct UseLanes(pub(crate) Vec<Lane>, pub(crate) Timestamp);
+
+#[async_trait::async_trait]
+impl Operation for UseLanes {
+    type Answer = ();
+    const NAME: &'static str = "enqueue_in";
+    const ACCESS: Access = Access::Write;
+
+    async fn run(&self, cx: &mut Cx<'_>) -> Result<()> {
+        for lane in &self.0 {
+            lane_id(cx, lane, self.1).await?;
+        }
+        Ok(())
+    }
+}
+
 /// All lanes that have or had tasks lately.
 #[derive(Debug)]
 pub(crate) struct ListLanes;

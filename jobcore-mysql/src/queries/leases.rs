@@ -59,8 +59,12 @@ pub(crate) async fn release(cx: &mut Cx<'_>, tasks: &[&Task]) -> Result<()> {
     release_counts(cx, &counts).await
 }
 
-static EMPTY_LEASES: LazyLock<RowStatement> =
-    LazyLock::new(|| RowStatement::list("DELETE FROM leases WHERE token IN", "AND held <= 0"));
+static EMPTY_LEASES: LazyLock<RowStatement> = LazyLock::new(|| {
+    RowStatement::list(
+        "DELETE l FROM leases l FORCE INDEX (PRIMARY) WHERE l.token IN",
+        "AND l.held <= 0",
+    )
+});
 
 /// Notes that leases hold this many tasks less. One that holds nothing is forgotten.
 pub(crate) async fn release_counts(cx: &mut Cx<'_>, counts: &BTreeMap<FencingToken, i64>) -> Result<()> {

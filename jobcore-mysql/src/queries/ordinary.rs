@@ -12,11 +12,13 @@ use jobcore::engine::settle::ordinary_success;
 use jobcore::id::TaskId;
 use jobcore::lease::FencingToken;
 use jobcore::store::{AttemptEnd, Settlement};
+use jobcore::task::Rank;
 
 use super::claims::Claims;
 use super::columns::{code_number, datetime, json_text, maybe_datetime, token_number};
 use super::leases::{incarnation_number, release_counts};
 use super::rows::{Bound, RowStatement};
+use super::stored_log::portions;
 use super::stored_task::StoredTask;
 use crate::connection::Cx;
 use crate::error::{Failure, Result};
@@ -47,22 +49,56 @@ impl<'s> OrdinaryEnds<'s> {
 
     /// Writes them.
     pub(crate) async fn write(self, cx: &mut Cx<'_>, now: Timestamp) -> Result<()> {
-        let mut leases: BTreeMap<FencingToken, Vec<&TaskId>> = BTreeMap::new();
-        for Ended { claimed, .. } in &self.0 {
-            let task_ids = leases.entry(claimed.task.token).or_default();
-            task_ids.push(&claimed.task.task_id);
+        let mut parts: BTreeMap<(FencingToken, i64), Vec<&Ended<'_>>> = BTreeMap::new();
+        let mut counts: BTreeMap<FencingToken, i64> = BTreeMap::new();
+        for ended in &self.0 {
+            let token = ended.claimed.task.token;
+            parts
+                .entry((token, ended.claimed.lane_id))
+                .or_default()
+                .push(ended);
+            *counts.entry(token).or_default() += 1;
         }
-        for (token, task_ids) in &mut leases {
-            // In the order of their ids, as everybody locks them.
-            task_ids.sort_unstable();
-            delete(cx, *token, task_ids).await?;
+        for ((token, lane_id), ended) in parts {
+            match range(cx, token, lane_id, &ended) {
+                Some(range) => delete_range(cx, token, range, ended.len()).await?,
+                None => delete_each(cx, token, ended).await?,
+            }
         }
         copy(cx, &self.0, now).await?;
-        let counts = leases.iter();
-        let counts =
-            counts.map(|(token, task_ids)| (*token, i64::try_from(task_ids.len()).unwrap_or(i64::MAX)));
-        release_counts(cx, &counts.collect()).await
+        release_counts(cx, &counts).await
     }
+}
+
+/// Where what ended lies, and what its lease still holds in between.
+struct Range {
+    lane_id: i64,
+    first: Rank,
+    last: Rank,
+    left: Vec<TaskId>,
+}
+
+/// From how many tasks on a range costs less than a look-up for each.
+const RANGE_FROM: usize = 20;
+
+/// The range that tasks of a lease fill in a lane, if they do.
+fn range(cx: &Cx<'_>, token: FencingToken, lane_id: i64, ended: &[&Ended<'_>]) -> Option<Range> {
+    if ended.len() < RANGE_FROM || cx.caches().is_contested() {
+        return None;
+    }
+    let ranks = || ended.iter().map(|ended| ended.claimed.task.rank);
+    let (first, last) = (ranks().min()?, ranks().max()?);
+    let left = cx
+        .caches()
+        .claims
+        .lock()
+        .left(token, lane_id, first..=last, RANGE_FROM)?;
+    Some(Range {
+        lane_id,
+        first,
+        last,
+        left,
+    })
 }
 
 /// The status and state are those of a success.
@@ -97,8 +133,41 @@ async fn copy(cx: &mut Cx<'_>, ended: &[Ended<'_>], now: Timestamp) -> Result<()
             .bind(holder.map(incarnation_number))
             .bind(json_text(task.arguments.as_ref()))
     };
-    COPY_TASKS.execute(cx.sql, ended, bind).await?;
+    for portion in portions(ended, |ended| ended.end.output.len()) {
+        COPY_TASKS.execute(cx.sql, portion, bind).await?;
+    }
     Ok(())
+}
+
+static DELETE_RANGE: LazyLock<RowStatement> = LazyLock::new(|| {
+    RowStatement::list(
+        "DELETE t FROM tasks t FORCE INDEX (PRIMARY) WHERE t.lane_id = ? AND t.pending = 0 \
+         AND t.task_rank BETWEEN ? AND ? AND t.token = ? AND t.state = 3 AND t.extra IS NULL AND t.task_id NOT IN",
+        "",
+    )
+});
+
+/// Deletes all that a lease holds in a range but for what is left, if that is as many as remembered.
+async fn delete_range(cx: &mut Cx<'_>, token: FencingToken, range: Range, count: usize) -> Result<()> {
+    let number = token_number(token);
+    // No id is empty.
+    let left = range.left.iter().map(TaskId::as_str).chain([""]);
+    let deleted = DELETE_RANGE
+        .execute_with(
+            cx.sql,
+            &left.collect::<Vec<_>>(),
+            |query| {
+                query
+                    .bind(range.lane_id)
+                    .bind(range.first.0)
+                    .bind(range.last.0)
+                    .bind(number)
+            },
+            |query, task_id| query.bind((*task_id).to_owned()),
+            |query| query,
+        )
+        .await?;
+    as_remembered(deleted, count)
 }
 
 static DELETE_TASKS: LazyLock<RowStatement> = LazyLock::new(|| {
@@ -108,19 +177,26 @@ static DELETE_TASKS: LazyLock<RowStatement> = LazyLock::new(|| {
     )
 });
 
-/// Deletes what a lease held, if it still is as the claim left it.
-async fn delete(cx: &mut Cx<'_>, token: FencingToken, task_ids: &[&TaskId]) -> Result<()> {
+/// Deletes tasks that a lease held, if they still are as the claim left them.
+async fn delete_each(cx: &mut Cx<'_>, token: FencingToken, ended: Vec<&Ended<'_>>) -> Result<()> {
     let number = token_number(token);
+    // In the order of their ids, as everybody locks them.
+    let mut task_ids: Vec<&TaskId> = ended.iter().map(|ended| &ended.claimed.task.task_id).collect();
+    task_ids.sort_unstable();
     let deleted = DELETE_TASKS
         .execute_with(
             cx.sql,
-            task_ids,
+            &task_ids,
             |query| query,
             |query, task_id| query.bind(task_id.as_str().to_owned()),
             |query| query.bind(number),
         )
         .await?;
-    if deleted == task_ids.len() as u64 {
+    as_remembered(deleted, task_ids.len())
+}
+
+fn as_remembered(deleted: u64, count: usize) -> Result<()> {
+    if deleted == count as u64 {
         Ok(())
     } else {
         Err(Failure::Stale)

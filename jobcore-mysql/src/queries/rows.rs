@@ -14,7 +14,7 @@ pub(crate) type Bound = Query<'static, MySql, MySqlArguments>;
 /// The sizes: 1,000 rows, which most batches have, take two statements, and no number takes many. An `IN` list of 1,000
 /// would make MariaDB turn it into a join. Few sizes, since a connection keeps each prepared, and one that is closed costs
 /// a delay: see [`made`].
-const SIZES: [usize; 5] = [500, 100, 20, 4, 1];
+const SIZES: [usize; 7] = [500, 100, 20, 8, 4, 2, 1];
 
 /// A statement `HEAD ROW, ROW, … TAIL` in all sizes.
 #[derive(Debug)]
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn lists_are_filled_up_by_what_is_there() {
-        let (text, ..) = DELETE.next(&[0, 1]).unwrap();
+        let (text, ..) = DELETE.next(&[0, 1, 2]).unwrap();
         assert_eq!(text, "DELETE FROM t WHERE id IN ( ?,?,?,? ) AND state = ?");
         assert_eq!(sizes(&DELETE, 1_025), [(500, 500), (500, 500), (100, 25)]);
     }

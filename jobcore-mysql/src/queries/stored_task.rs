@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{code_number, datetime, json_text, maybe_datetime, token_number};
 use super::rows::{Bound, RowStatement};
+use super::stored_log::portions;
 use crate::connection::Cx;
 use crate::error::{Failure, Result};
 
@@ -165,15 +166,17 @@ static UPDATE_TASKS: LazyLock<RowStatement> =
 /// # Errors
 /// Of a duplicate key where one of the ids is taken: then none is written.
 pub(crate) async fn insert_tasks(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
-    let rows = rows(tasks)?;
-    INSERT_TASKS.execute(cx.sql, &rows, bind).await?;
+    for portion in portions(&rows(tasks)?, text_bytes) {
+        INSERT_TASKS.execute(cx.sql, portion, bind).await?;
+    }
     follow(cx, tasks).await
 }
 
 /// Writes tasks that are there, and whose rows the caller has locked, as they are now.
 pub(crate) async fn replace_tasks(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
-    let rows = rows(tasks)?;
-    UPDATE_TASKS.execute(cx.sql, &rows, bind).await?;
+    for portion in portions(&rows(tasks)?, text_bytes) {
+        UPDATE_TASKS.execute(cx.sql, portion, bind).await?;
+    }
     forget_notes(cx, tasks).await?;
     for stored in tasks {
         cx.caches().claims.lock().changed(&stored.task);
@@ -197,10 +200,7 @@ async fn follow(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
         .iter()
         .filter(|stored| stored.task.state == TaskState::Ready);
     for stored in ready {
-        cx.caches()
-            .lane_starts
-            .lock()
-            .lowered(stored.lane_id, stored.task.rank);
+        cx.learned.ready(stored.lane_id, stored.task.rank);
     }
     super::gates::mirror(cx, tasks).await
 }
@@ -252,10 +252,18 @@ async fn note_cancel_requests(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<(
     Ok(())
 }
 
-static FORGET_SCHEDULED: LazyLock<RowStatement> =
-    LazyLock::new(|| RowStatement::list("DELETE FROM scheduled_tasks WHERE task_id IN", ""));
-static FORGET_REQUESTS: LazyLock<RowStatement> =
-    LazyLock::new(|| RowStatement::list("DELETE FROM cancel_requests WHERE task_id IN", ""));
+static FORGET_SCHEDULED: LazyLock<RowStatement> = LazyLock::new(|| {
+    RowStatement::list(
+        "DELETE s FROM scheduled_tasks s FORCE INDEX (PRIMARY) WHERE s.task_id IN",
+        "",
+    )
+});
+static FORGET_REQUESTS: LazyLock<RowStatement> = LazyLock::new(|| {
+    RowStatement::list(
+        "DELETE r FROM cancel_requests r FORCE INDEX (PRIMARY) WHERE r.task_id IN",
+        "",
+    )
+});
 
 /// Forgets what was noted of tasks by what they were before: see [`StoredTask::noted`].
 async fn forget_notes(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
@@ -294,6 +302,11 @@ fn rows(tasks: &[StoredTask]) -> Result<Vec<Row<'_>>> {
         rows.push((stored, Extra::of(&stored.task).encode()?));
     }
     Ok(rows)
+}
+
+fn text_bytes((stored, extra): &Row<'_>) -> usize {
+    let arguments = stored.task.arguments.as_ref();
+    arguments.map_or(0, |arguments| arguments.as_str().len()) + extra.as_ref().map_or(0, String::len)
 }
 
 /// Whether a task lies apart, since it can't be claimed yet.
