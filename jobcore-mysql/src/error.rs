@@ -84,7 +84,7 @@ impl Failure {
     pub(crate) fn into_error(self, operation: &'static str) -> Error {
         let error = match self {
             Self::Core(error) => error,
-            Self::Sql(error) => Error::new(kind(&error), error.to_string()).source(error),
+            Self::Sql(error) => Error::new(kind(&error), format!("{error}{}", advice(&error))).source(error),
             Self::Stale => Error::new(
                 ErrorKind::Unavailable,
                 "rows changed while they were written; try again",
@@ -113,20 +113,20 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
             true
         }
-        _ => matches!(
-            number(error),
-            Some(1053)      // ER_SERVER_SHUTDOWN
-            | Some(1927)    // ER_CONNECTION_KILLED (MariaDB)
-            | Some(3169)    // ER_SESSION_WAS_KILLED (MySQL)
-            | Some(1317)    // ER_QUERY_INTERRUPTED: killed by hand
-            | Some(4031) // ER_CLIENT_INTERACTION_TIMEOUT
-        ),
+        // ER_SERVER_SHUTDOWN, ER_QUERY_INTERRUPTED (killed by hand), ER_CONNECTION_KILLED (MariaDB),
+        // ER_SESSION_WAS_KILLED (MySQL), ER_CLIENT_INTERACTION_TIMEOUT
+        _ => matches!(number(error), Some(1053 | 1317 | 1927 | 3169 | 4031)),
     }
 }
 
 /// Whether what was inserted is there already.
 pub(crate) fn is_duplicate(error: &sqlx::Error) -> bool {
     number(error) == Some(1062)
+}
+
+/// Whether the user has no right to this.
+pub(crate) fn is_denied(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(1044 | 1142 | 1143 | 1227)) // of the database, a table, a column; a right of its own
 }
 
 /// The server's error number.
@@ -145,7 +145,8 @@ fn kind(error: &sqlx::Error) -> ErrorKind {
         Some(1044 | 1045 | 1142 | 1143) => ErrorKind::Unavailable, // no right, by an operator's mistake that can be mended
         Some(1053 | 1927 | 3169 | 1317 | 4031) => ErrorKind::Unavailable, // the server ends, or ended the session
         Some(1205 | 1213 | 1020) => ErrorKind::Unavailable, // lock time-out, deadlock, changed under a snapshot
-        Some(1290 | 1792 | 1836 | 3024 | 1969) => ErrorKind::Unavailable, // read-only after a fail-over; statement time-out
+        Some(1290 | 1792 | 1836) => ErrorKind::Unavailable, // read-only after a fail-over
+        Some(3024 | 1969) => ErrorKind::TimedOut, // ended by the server at our limit, which is the same as ours
         Some(1461) => ErrorKind::Unavailable, // max_prepared_stmt_count: too many connections with too many statements
         Some(1030 | 1031 | 1180) => ErrorKind::Unavailable, // the storage engine failed, as on a full disk
         Some(1153 | 1406 | 1264 | 1292) => ErrorKind::InvalidInput, // packet too large, value too long or out of range
@@ -154,6 +155,14 @@ fn kind(error: &sqlx::Error) -> ErrorKind {
         Some(1054 | 1146) => ErrorKind::Corrupt, // no such column or table: the schema isn't as this program made it
         Some(_) => ErrorKind::Corrupt,           // the tables aren't as this program made them
         None => without_number(error),
+    }
+}
+
+/// What a person can do, where the server's message doesn't say.
+fn advice(error: &sqlx::Error) -> &'static str {
+    match number(error) {
+        Some(1040) => "; raise its max_connections, or give its clients fewer connections each",
+        _ => "",
     }
 }
 

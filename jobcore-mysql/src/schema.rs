@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::mysql::MySqlConnection;
 
 use crate::BACKEND;
-use crate::error::{Failure, Result};
+use crate::error::{self, Failure, Result};
 
 /// The scripts, by the version of the schema that each leads to, from 1, with the oldest version that a program must know
 /// to work on it.
@@ -64,11 +64,21 @@ async fn migrate_under_lock(sql: &mut MySqlConnection) -> Result<()> {
             "another process has been migrating the schema for a minute; try again when it has ended";
         return Err(Failure::Core(Error::new(ErrorKind::Unavailable, message)));
     }
-    let migrated = run_missing(sql).await;
+    let migrated = run_missing(sql).await.map_err(explain_missing_rights);
     sqlx::query_scalar::<_, Option<i64>>(UNLOCK)
         .fetch_one(&mut *sql)
         .await?;
     migrated
+}
+
+/// Says what to do where this user may not change tables.
+fn explain_missing_rights(failure: Failure) -> Failure {
+    match failure {
+        Failure::Sql(error) if error::is_denied(&error) => refuse(format!(
+            "the tables have to be made or changed, and this user may not: {error}; let another user run schema.sql"
+        )),
+        other => other,
+    }
 }
 
 /// Runs the scripts that are missing.

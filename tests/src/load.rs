@@ -58,7 +58,8 @@ impl Load {
                 _ => 0.01,
             };
             let delay = [Duration::ZERO, LEASE * 2][(random >> 16 & 1) as usize];
-            let trigger = Trigger::new(job_id(job)).arguments(&seconds).unwrap();
+            let trigger = Trigger::new(job_id(job)).arguments(&seconds);
+            let trigger = trigger.expect("invariant: a number is JSON");
             triggers.push(trigger.priority((random >> 24) as i32 % 3).after(delay));
         }
         // What isn't acknowledged may be there or not; what is must be.

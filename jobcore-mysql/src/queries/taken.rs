@@ -32,9 +32,11 @@ pub(crate) struct Taken {
 impl Taken {
     /// Looks for all that `tasks` would take.
     pub(crate) async fn look(cx: &mut Cx<'_>, tasks: &[(&NewTask, Timestamp)]) -> Result<Self> {
-        let mut taken = Self::default();
         // First among the live, then in history: what moves from one to the other meanwhile is seen.
-        taken.ids = live(cx, tasks.iter().map(|(task, _)| &task.task_id).collect()).await?;
+        let mut taken = Self {
+            ids: live(cx, tasks.iter().map(|(task, _)| &task.task_id).collect()).await?,
+            ..Self::default()
+        };
         taken.ids.extend(finished(cx, tasks).await?);
         taken.look_for_fires(cx, tasks).await?;
         taken.look_for_keys(cx, tasks).await?;
