@@ -427,6 +427,21 @@ async fn a_dropped_node_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_a_session_comes_to_hold_is_seen() {
+    let Some(server) = server() else { return };
+    let database = Database::create(&server).await;
+    let store = database.config().open().await.unwrap();
+    let (one, two) = (store.coordinator(), store.coordinator());
+    let mut members = two.members("g").await.unwrap();
+    let mut memberships = Vec::new();
+    for n in 1..=3 {
+        memberships.push(one.join("g", member(&n.to_string())).await.unwrap());
+        let seen = members.wait_for(|members| members.len() == n);
+        drop(soon("the member", seen).await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_somebody_deleted_is_lost() {
     let Some(server) = server() else { return };
     let database = Database::create(&server).await;
