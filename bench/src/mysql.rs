@@ -18,14 +18,14 @@ no server is known: give --mysql-url mysql://USER:PASSWORD@HOST:PORT/DATABASE, o
 /// A database with a name of its own, empty at first. Dropping this drops it.
 #[derive(Debug)]
 pub(crate) struct Database {
-    server: MySqlConnectOptions,
+    server: Box<MySqlConnectOptions>,
     name: String,
 }
 
 impl Database {
     /// Creates one on the server of `url`, whose own database stays as it is.
     pub(crate) async fn create(url: Option<&str>) -> Result<Self> {
-        let server = options(url)?;
+        let server = Box::new(options(url)?);
         let now = SystemClock::new().now().as_micros();
         let name = format!("jobcore_bench_{now}_{}", std::process::id());
         let create = format!("CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
@@ -37,7 +37,7 @@ impl Database {
 
     /// How to connect to it.
     pub(crate) fn options(&self) -> MySqlConnectOptions {
-        self.server.clone().database(&self.name)
+        (*self.server).clone().database(&self.name)
     }
 
     /// Its URL, password included.
