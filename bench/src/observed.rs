@@ -133,6 +133,9 @@ pass_on!(TaskStore {
     get_run(run_id: &RunId) -> Option<WorkflowRun>;
     advance_run(advance: AdvanceRun) -> AdvanceRunOutcome;
 }
+fn is_ordered(&self) -> bool {
+    self.inner.is_ordered()
+}
 async fn claim(&self, request: ClaimRequest) -> Result<ClaimOutcome> {
     let asked = self.clock.now().as_micros();
     let outcome = self.inner.claim(request).await?;

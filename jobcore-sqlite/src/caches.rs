@@ -19,6 +19,31 @@ const MAX_JOBS: usize = 10_000;
 /// How many lanes are kept; there are a few per handler and executor.
 const MAX_LANES: usize = 4_096;
 
+/// How many inserts must have been of new tasks only before it is taken for granted again.
+const TRUST_INSERTS: u32 = 100;
+
+/// A guess at whether tasks that are inserted are there already. A wrong one costs the transaction that goes by it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Repeats {
+    /// How many inserts to look at first.
+    doubts: u32,
+}
+
+impl Repeats {
+    pub(crate) fn expected(self) -> bool {
+        self.doubts > 0
+    }
+
+    /// Notes whether an insert that looked first met some that were there.
+    pub(crate) fn note(&mut self, met: bool) {
+        self.doubts = if met {
+            TRUST_INSERTS
+        } else {
+            self.doubts.saturating_sub(1)
+        };
+    }
+}
+
 /// What a connection remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Caches {
@@ -32,16 +57,19 @@ pub(crate) struct Caches {
     lanes: HashMap<i64, Lane>,
     /// With when it was last noted that the lane is in use; long ago for those that were only read.
     lane_ids: HashMap<Lane, (i64, Timestamp)>,
+    /// Whether inserts were repeated lately.
+    pub(crate) repeats: Repeats,
     /// After which gate the next sweep goes on, if the one before didn't come to the end.
     pub(crate) swept_to: Option<GateKey>,
 }
 
 impl Caches {
     /// Forgets everything, as it may come from what was undone, but for how far the sweep of gates was before: it must get
-    /// to its end however often others fail.
+    /// to its end however often others fail. And for what is only a guess.
     pub(crate) fn undo(&mut self, swept_to: Option<GateKey>) {
         *self = Self {
             swept_to,
+            repeats: self.repeats,
             ..Self::default()
         };
     }
@@ -69,8 +97,13 @@ impl Caches {
     }
 
     pub(crate) fn keep_job(&mut self, job: Arc<Job>) {
-        if self.jobs.len() >= MAX_JOBS {
-            self.jobs.clear();
+        if self.jobs.len() >= MAX_JOBS && !self.jobs.contains_key(&job.job_id) {
+            // Half of them, whichever, so that a round through more than all never finds none.
+            let mut kept = 0;
+            self.jobs.retain(|_, _| {
+                kept += 1;
+                kept % 2 == 0
+            });
         }
         self.jobs.insert(job.job_id.clone(), (job, self.data_version));
     }

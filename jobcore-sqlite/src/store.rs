@@ -229,6 +229,11 @@ impl JobStore for SqliteStore {
 
 #[async_trait]
 impl TaskStore for SqliteStore {
+    /// The writer's queue keeps the order.
+    fn is_ordered(&self) -> bool {
+        true
+    }
+
     async fn insert_tasks(&self, tasks: Vec<NewTask>, now: Timestamp) -> Result<Vec<InsertOutcome>> {
         check_batch("insert_tasks", tasks.len())?;
         if tasks.is_empty() {

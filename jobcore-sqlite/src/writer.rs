@@ -73,10 +73,9 @@ impl Writer {
             reply,
             outcome: None,
         };
-        self.queue
-            .send(Box::new(call))
-            .await
-            .map_err(|_| stopped(O::NAME))?;
+        // Takes its place in the queue when it is first polled, whatever the caller's task has done before.
+        let queued = tokio::task::unconstrained(self.queue.send(Box::new(call))).await;
+        queued.map_err(|_| stopped(O::NAME))?;
         // The writer answers everything that it takes; it went away only if its thread panicked.
         answer.await.map_err(|_| lost(O::NAME))?
     }

@@ -21,6 +21,7 @@ mod health;
 mod heartbeat;
 mod journal;
 mod leases;
+mod looks;
 mod node;
 mod promote;
 mod recover;

@@ -15,27 +15,22 @@ use crate::connection::{Cx, Operation};
 use crate::error::Result;
 
 const INSERT: &str =
-    "INSERT INTO decisions (job_id, scheduled_for, count, task_id, kind, decision_time, reason) VALUES";
-static INSERT_DECISIONS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(INSERT, 7, ""));
+    "INSERT INTO decisions (job_id, scheduled_for, count, task_id, kind, decision_time, reason)";
+static INSERT_DECISIONS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::insert(INSERT, 7, ""));
 
 /// Records decisions.
 pub(crate) async fn insert_decisions(cx: &mut Cx<'_>, decisions: &[&Decision]) -> Result<()> {
     let bind = |query: super::rows::Bound, decision: &&Decision| {
         query
-            .bind(decision.job_id.as_str().to_owned())
+            .bind(decision.job_id.to_shared())
             .bind(decision.scheduled_for.map(Timestamp::as_micros))
             .bind(i64::try_from(decision.count).unwrap_or(i64::MAX))
-            .bind(
-                decision
-                    .task_id
-                    .as_ref()
-                    .map(|task_id| task_id.as_str().to_owned()),
-            )
+            .bind(decision.task_id.as_ref().map(|task_id| task_id.to_shared()))
             .bind(i64::from(decision.kind.code()))
             .bind(decision.decision_time.as_micros())
             .bind(decision.reason.clone())
     };
-    INSERT_DECISIONS.execute(cx.sql, decisions, bind).await
+    INSERT_DECISIONS.execute(cx.sql, decisions, bind).await.map(drop)
 }
 
 /// Decisions about a job, or all.
@@ -60,7 +55,7 @@ impl Operation for ListDecisions {
                 let query = sqlx::query(select)
                     .bind(before)
                     .bind(limit)
-                    .bind(job_id.as_str().to_owned());
+                    .bind(job_id.to_shared());
                 query.fetch_all(&mut *cx.sql).await?
             }
             None => {

@@ -33,17 +33,35 @@ pub(crate) enum Standing {
     Superseded,
 }
 
-/// How `holder` stands. Makes sure that the connection knows whether others have written, for those that claim.
-pub(crate) async fn standing(cx: &mut Cx<'_>, holder: &Holder) -> Result<Standing> {
-    let select = "SELECT incarnation, status, (SELECT data_version FROM pragma_data_version) \
-                  FROM executors WHERE executor_id = ?1";
-    let id = holder.executor_id.as_str().to_owned();
-    let Some(row) = sqlx::query(select).bind(id).fetch_optional(&mut *cx.sql).await? else {
+/// The columns that [`standing`] reads.
+macro_rules! standing_columns {
+    () => {
+        "incarnation, status, (SELECT data_version FROM pragma_data_version)"
+    };
+}
+pub(crate) use standing_columns;
+
+/// How `holder` stands.
+pub(crate) async fn find_standing(cx: &mut Cx<'_>, holder: &Holder) -> Result<Standing> {
+    let select = concat!(
+        "SELECT ",
+        standing_columns!(),
+        " FROM executors WHERE executor_id = ?1"
+    );
+    let query = sqlx::query(select).bind(holder.executor_id.to_shared());
+    let row = query.fetch_optional(&mut *cx.sql).await?;
+    standing(cx, holder, row.as_ref())
+}
+
+/// How `holder` stands by its row, which begins with [`standing_columns`]. Makes sure that the connection knows whether
+/// others have written, for those that claim.
+pub(crate) fn standing(cx: &mut Cx<'_>, holder: &Holder, row: Option<&SqliteRow>) -> Result<Standing> {
+    let Some(row) = row else {
         return Ok(Standing::Dead);
     };
     cx.caches.see(row.try_get(2)?);
     let newest: i64 = row.try_get(0)?;
-    let status = ExecutorStatus::from_code(code(&row, 1)?)?;
+    let status = ExecutorStatus::from_code(code(row, 1)?)?;
     Ok(match newest.cmp(&incarnation_number(holder)) {
         std::cmp::Ordering::Greater => Standing::Superseded,
         std::cmp::Ordering::Less => Standing::Dead,

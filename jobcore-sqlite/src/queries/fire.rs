@@ -10,7 +10,7 @@ use super::decisions::insert_decisions;
 use super::insert::insert_new_tasks;
 use super::rows::{Bound, RowStatement};
 use super::settle::without_repetition;
-use super::stored_job::{decode, job_columns};
+use super::stored_job::{decode, job_columns, jobs_by_stamp, stamps};
 use crate::connection::{Care, Cx, Operation};
 use crate::error::{Failure, Result};
 
@@ -24,24 +24,23 @@ impl Operation for ListDueJobs {
     const NAME: &'static str = "due_jobs";
 
     async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
+        // Most of them were read before, half a horizon ago.
         let select = concat!(
             "SELECT ",
-            job_columns!(),
-            " FROM jobs WHERE next_fire_time IS NOT NULL AND next_fire_time <= ?1 \
-             AND (next_fire_time, job_id) > (?2, ?3) ORDER BY next_fire_time, job_id LIMIT ?4"
+            stamps!(),
+            " FROM (SELECT * FROM jobs WHERE next_fire_time IS NOT NULL AND next_fire_time <= ?1 \
+             AND (next_fire_time, job_id) > (?2, ?3) ORDER BY next_fire_time, job_id LIMIT ?4)"
         );
         let (after_time, after_id) = match &self.0.after {
-            Some((time, job_id)) => (time.as_micros(), job_id.as_str().to_owned()),
-            None => (i64::MIN, String::new()),
+            Some((time, job_id)) => (time.as_micros(), job_id.to_shared()),
+            None => (i64::MIN, "".into()),
         };
-        let rows = sqlx::query(select)
+        let stamps = sqlx::query_scalar(select)
             .bind(self.0.until.as_micros())
             .bind(after_time)
             .bind(after_id)
-            .bind(i64::try_from(self.0.limit).unwrap_or(i64::MAX))
-            .fetch_all(&mut *cx.sql)
-            .await?;
-        rows.iter().map(|row| decode(row).map(Arc::new)).collect()
+            .bind(i64::try_from(self.0.limit).unwrap_or(i64::MAX));
+        jobs_by_stamp(cx, stamps).await
     }
 }
 
@@ -213,7 +212,7 @@ async fn advance(cx: &mut Cx<'_>, fires: &[&Fire]) -> Result<()> {
     let bind = |query: Bound, fire: &&Fire| {
         let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
         query
-            .bind(fire.job_id.as_str().to_owned())
+            .bind(fire.job_id.to_shared())
             .bind(i64::try_from(fire.version).unwrap_or(i64::MAX))
             .bind(micros(fire.expected_next_fire_time))
             .bind(micros(fire.next_fire_time))

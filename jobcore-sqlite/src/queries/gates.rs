@@ -29,8 +29,8 @@ pub(crate) async fn put_gates(cx: &mut Cx<'_>, gates: &[&Gate]) -> Result<()> {
 }
 
 const MIRROR: &str = "INSERT OR REPLACE INTO gate_tasks \
-                      (gate_key, task_id, queue, job_id, blocked, passed, rank, due_time, create_time) VALUES";
-static MIRROR_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(MIRROR, 9, ""));
+                      (gate_key, task_id, queue, job_id, blocked, passed, rank, due_time, create_time)";
+static MIRROR_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::insert(MIRROR, 9, ""));
 
 /// Writes what the gates need to know of tasks that were written.
 pub(crate) async fn mirror(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
@@ -50,7 +50,7 @@ pub(crate) async fn mirror(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> 
             .bind(task.due_time.as_micros())
             .bind(task.create_time.as_micros())
     };
-    MIRROR_TASKS.execute(cx.sql, &rows, bind).await
+    MIRROR_TASKS.execute(cx.sql, &rows, bind).await.map(drop)
 }
 
 /// A queue as it is stored: a list of keys.

@@ -7,7 +7,7 @@ use jobcore::lease::{FencingToken, Holder};
 use jobcore::store::{Alive, Heartbeat, HeartbeatOutcome, Held};
 use sqlx::Row;
 
-use super::executors::{Standing, beat, standing};
+use super::executors::{Standing, beat, find_standing};
 use super::leases::{StoredLease, incarnation_number};
 use super::stored_task::StoredTask;
 use super::task_row::tasks_by_id;
@@ -30,7 +30,7 @@ impl Operation for Beat {
     async fn run(&self, cx: &mut Cx<'_>) -> Result<Self::Answer> {
         let mut outcomes = Vec::with_capacity(self.0.len());
         for heartbeat in &self.0 {
-            outcomes.push(match standing(cx, &heartbeat.holder).await? {
+            outcomes.push(match find_standing(cx, &heartbeat.holder).await? {
                 Standing::Taking | Standing::NotTaking => {
                     HeartbeatOutcome::Alive(answer(cx, heartbeat).await?)
                 }

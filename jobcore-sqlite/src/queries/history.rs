@@ -138,9 +138,8 @@ impl Operation for ListFinished {
     }
 }
 
-const APPEND: &str =
-    "INSERT OR IGNORE INTO log_chunks (task_id, attempt, sequence, stream, log_time, text) VALUES";
-static APPEND_LOGS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(APPEND, 6, ""));
+const APPEND: &str = "INSERT OR IGNORE INTO log_chunks (task_id, attempt, sequence, stream, log_time, text)";
+static APPEND_LOGS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::insert(APPEND, 6, ""));
 
 /// Appends log chunks.
 #[derive(Debug)]
@@ -180,7 +179,7 @@ impl Operation for AppendLogs {
                 .bind(chunk.log_time.as_micros())
                 .bind(chunk.text.clone())
         };
-        APPEND_LOGS.execute(cx.sql, &chunks, bind).await
+        APPEND_LOGS.execute(cx.sql, &chunks, bind).await.map(drop)
     }
 }
 

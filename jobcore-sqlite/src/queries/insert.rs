@@ -1,4 +1,5 @@
-//! Inserting tasks: what is there already is found first, then all that is new goes in at once.
+//! Inserting tasks: mostly all at once, on the condition that they are new; where some weren't lately, what is there is
+//! found first.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -12,8 +13,8 @@ use sqlx::Row;
 use super::gates::{note_gone_jobs, put_gates};
 use super::lanes::lane_id;
 use super::rows::{Bound, RowStatement, json_list};
-use super::stored_task::{StoredTask, insert_tasks};
-use crate::connection::{Cx, Inserts, Operation};
+use super::stored_task::{StoredTask, insert_tasks, insert_unseen_tasks};
+use crate::connection::{Care, Cx, Inserts, Operation};
 use crate::error::{Failure, Result};
 
 /// Inserts tasks.
@@ -68,6 +69,10 @@ pub(crate) async fn insert_new_tasks(
     if tasks.is_empty() {
         return Ok(Vec::new());
     }
+    let has_keys = tasks.iter().any(|(new, _)| new.unique_key.is_some());
+    if cx.care == Care::Ordinary && !has_keys && !cx.caches.repeats.expected() {
+        return insert_unseen(cx, tasks).await;
+    }
     let mut taken = Taken {
         ids: taken_ids(cx, tasks).await?,
         fires: taken_fires(cx, tasks).await?,
@@ -94,11 +99,29 @@ pub(crate) async fn insert_new_tasks(
         });
         outcomes.push(InsertOutcome::Inserted);
     }
+    cx.caches.repeats.note(rows.len() < tasks.len());
     put_gates(cx, &gates).await?;
     insert_tasks(cx, &rows).await?;
     note_gone_jobs(cx, &rows).await?;
     insert_keys(cx, &keys).await?;
     Ok(outcomes)
+}
+
+/// Inserts all of them, without keys, on the condition that none of them is there.
+async fn insert_unseen(cx: &mut Cx<'_>, tasks: &[(&NewTask, Timestamp)]) -> Result<Vec<InsertOutcome>> {
+    let gates: Vec<_> = tasks.iter().flat_map(|(new, _)| &new.gates).collect();
+    let mut rows = Vec::with_capacity(tasks.len());
+    for (new, now) in tasks {
+        rows.push(StoredTask {
+            task: Task::from_new((*new).clone(), *now),
+            lane_id: lane_id(cx, &new.lane).await?,
+            checkpoint_changed: false,
+        });
+    }
+    put_gates(cx, &gates).await?;
+    insert_unseen_tasks(cx, &rows).await?;
+    note_gone_jobs(cx, &rows).await?;
+    Ok(vec![InsertOutcome::Inserted; tasks.len()])
 }
 
 impl Taken {
@@ -154,10 +177,7 @@ static FIND_FIRES: LazyLock<RowStatement> =
 async fn taken_fires(cx: &mut Cx<'_>, tasks: &[(&NewTask, Timestamp)]) -> Result<HashMap<FireKey, TaskId>> {
     let fires: Vec<FireKey> = tasks.iter().filter_map(|(new, _)| fire_key(new)).collect();
     let bind = |query: Bound, (job_id, at, part): &FireKey| {
-        query
-            .bind(job_id.as_str().to_owned())
-            .bind(*at)
-            .bind(i64::from(*part))
+        query.bind(job_id.to_shared()).bind(*at).bind(i64::from(*part))
     };
     let rows = FIND_FIRES.fetch(cx.sql, &fires, bind).await?;
     rows.iter()
@@ -203,16 +223,16 @@ async fn taken_keys(
         .collect()
 }
 
-const INSERT_KEY: &str = "INSERT OR REPLACE INTO unique_keys (scope, key, task_id, expire_time) VALUES";
-static INSERT_KEYS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(INSERT_KEY, 4, ""));
+const INSERT_KEY: &str = "INSERT OR REPLACE INTO unique_keys (scope, key, task_id, expire_time)";
+static INSERT_KEYS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::insert(INSERT_KEY, 4, ""));
 
 async fn insert_keys(cx: &mut Cx<'_>, keys: &[(&UniqueKey, &TaskId, Timestamp)]) -> Result<()> {
     let bind = |query: Bound, (key, task_id, now): &(&UniqueKey, &TaskId, Timestamp)| {
         query
             .bind(key.scope.clone())
             .bind(key.key.clone())
-            .bind(task_id.as_str().to_owned())
+            .bind(task_id.to_shared())
             .bind((*now + key.keep).as_micros())
     };
-    INSERT_KEYS.execute(cx.sql, keys, bind).await
+    INSERT_KEYS.execute(cx.sql, keys, bind).await.map(drop)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jobcore::Timestamp;
 use jobcore::id::{ClaimId, TaskId};
 use jobcore::lease::{FencingToken, Holder};
 use jobcore::task::Task;
@@ -10,7 +9,6 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::columns::{token, token_number};
-use super::rows::json_list;
 use super::stored_task::StoredTask;
 use super::task_row::tasks_by_id;
 use crate::connection::Cx;
@@ -26,28 +24,6 @@ pub(crate) fn incarnation_number(holder: &Holder) -> i64 {
     i64::try_from(holder.incarnation.0).unwrap_or(i64::MAX)
 }
 
-/// Makes a lease on tasks, under a new number, higher than all before it.
-pub(crate) async fn insert_lease(
-    cx: &mut Cx<'_>,
-    claim_id: ClaimId,
-    holder: &Holder,
-    start_before: Option<Timestamp>,
-    task_ids: &[&TaskId],
-) -> Result<FencingToken> {
-    let insert = "INSERT INTO leases (claim_id, executor_id, incarnation, start_before, held, task_ids) \
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let done = sqlx::query(insert)
-        .bind(claim_bytes(claim_id))
-        .bind(holder.executor_id.as_str().to_owned())
-        .bind(incarnation_number(holder))
-        .bind(start_before.map(Timestamp::as_micros))
-        .bind(i64::try_from(task_ids.len()).unwrap_or(i64::MAX))
-        .bind(json_list(task_ids.iter().map(|task_id| task_id.as_str())))
-        .execute(&mut *cx.sql)
-        .await?;
-    Ok(FencingToken(u64::try_from(done.last_insert_rowid()).unwrap_or(0)))
-}
-
 /// Notes that tasks are held no more. A lease that holds nothing is forgotten.
 pub(crate) async fn release(cx: &mut Cx<'_>, tasks: &[&Task]) -> Result<()> {
     let mut counts: BTreeMap<FencingToken, i64> = BTreeMap::new();
@@ -57,20 +33,34 @@ pub(crate) async fn release(cx: &mut Cx<'_>, tasks: &[&Task]) -> Result<()> {
     release_counts(cx, &counts).await
 }
 
+/// Takes [`json_counts`] as its first parameter.
+macro_rules! release_sql {
+    () => {
+        "UPDATE leases SET held = held - (v.value ->> 1) FROM json_each(?1) v WHERE token = v.value ->> 0; \
+         DELETE FROM leases WHERE token IN (SELECT value ->> 0 FROM json_each(?1)) AND held <= 0"
+    };
+}
+pub(crate) use release_sql;
+
 /// Notes that leases hold this many tasks less. One that holds nothing is forgotten.
 pub(crate) async fn release_counts(cx: &mut Cx<'_>, counts: &BTreeMap<FencingToken, i64>) -> Result<()> {
     if counts.is_empty() {
         return Ok(());
     }
-    let release = "UPDATE leases SET held = held - (v.value ->> 1) FROM json_each(?1) v WHERE token = v.value ->> 0; \
-                   DELETE FROM leases WHERE token IN (SELECT value ->> 0 FROM json_each(?1)) AND held <= 0";
+    sqlx::query(release_sql!())
+        .bind(json_counts(counts)?)
+        .execute(&mut *cx.sql)
+        .await?;
+    Ok(())
+}
+
+/// Numbers of tasks by lease, as a JSON parameter.
+pub(crate) fn json_counts(counts: &BTreeMap<FencingToken, i64>) -> Result<String> {
     let counts: Vec<(i64, i64)> = counts
         .iter()
         .map(|(token, count)| (token_number(*token), *count))
         .collect();
-    let counts = serde_json::to_string(&counts).map_err(Failure::corrupt)?;
-    sqlx::query(release).bind(counts).execute(&mut *cx.sql).await?;
-    Ok(())
+    serde_json::to_string(&counts).map_err(Failure::corrupt)
 }
 
 /// A lease as its row has it.

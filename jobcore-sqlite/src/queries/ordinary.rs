@@ -15,7 +15,7 @@ use jobcore::store::{AttemptEnd, Settlement};
 use jobcore::task::{Rank, Task};
 
 use super::columns::token_number;
-use super::leases::{incarnation_number, release_counts};
+use super::leases::{incarnation_number, json_counts, release_counts, release_sql};
 use super::rows::{Bound, RowStatement, json_list};
 use super::stored_log::LogId;
 use super::stored_task::StoredTask;
@@ -174,13 +174,21 @@ impl<'s> OrdinaryEnds<'s> {
         let Some(holder) = self.holder else {
             return Ok(());
         };
+        let rows: Vec<(LeaseInLane, &Ended<'_>)> = self
+            .ended
+            .iter()
+            .flat_map(|(lease, ended)| ended.iter().map(|ended| (*lease, ended)))
+            .collect();
+        copy(cx, holder, &rows, first_log_id, now).await?;
         let mut counts: BTreeMap<FencingToken, i64> = BTreeMap::new();
-        for (lease, ended) in self.ended {
+        let mut scattered = Vec::new();
+        for (lease, ended) in &self.ended {
             *counts.entry(lease.token).or_default() += i64::try_from(ended.len()).unwrap_or(i64::MAX);
-            copy(cx, lease, holder, &ended, first_log_id, now).await?;
-            delete(cx, lease, &ended).await?;
+            if !delete_range(cx, *lease, ended).await? {
+                scattered.extend(ended.iter().map(|ended| ended.task_id.as_str()));
+            }
         }
-        release_counts(cx, &counts).await
+        delete_and_release(cx, scattered, &counts).await
     }
 }
 
@@ -191,42 +199,44 @@ const COPY: &str = "INSERT OR FAIL INTO job_logs (id, job_id, executor_id, statu
                     SELECT c.first_log_id + v.column6, t.job_id, c.executor_id, 1, v.column3, v.column4, v.column5, '', \
                     t.task_id, t.attempt, t.token, 5, c.finish_time, t.lane_id, t.priority, t.due_time, t.create_time, \
                     t.failures, t.scheduled_for, t.part, t.origin, c.incarnation, t.arguments \
-                    FROM (SELECT ? AS executor_id, ? AS incarnation, ? AS finish_time, ? AS lane_id, ? AS token, \
-                    ? AS first_log_id) AS c \
+                    FROM (SELECT ? AS executor_id, ? AS incarnation, ? AS finish_time, ? AS first_log_id) AS c \
                     CROSS JOIN (VALUES";
-const FROM_TASKS: &str = ") AS v CROSS JOIN tasks t ON t.lane_id = c.lane_id AND t.pending = 0 AND t.rank = v.column1 \
-                          AND t.task_id = v.column2 WHERE t.token = c.token AND t.state = 3 AND t.extra IS NULL";
-static COPY_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(COPY, 6, FROM_TASKS));
+const FROM_TASKS: &str = ") AS v CROSS JOIN tasks t ON t.lane_id = v.column7 AND t.pending = 0 AND t.rank = v.column1 \
+                          AND t.task_id = v.column2 WHERE t.token = v.column8 AND t.state = 3 AND t.extra IS NULL";
+static COPY_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(COPY, 8, FROM_TASKS));
 
+/// Copies what is still as it was claimed to history.
 async fn copy(
     cx: &mut Cx<'_>,
-    lease: LeaseInLane,
     holder: &Holder,
-    ended: &[Ended<'_>],
+    rows: &[(LeaseInLane, &Ended<'_>)],
     first_log_id: LogId,
     now: Timestamp,
 ) -> Result<()> {
     let bind_common = |query: Bound| {
         query
-            .bind(holder.executor_id.as_str().to_owned())
+            .bind(holder.executor_id.to_shared())
             .bind(incarnation_number(holder))
             .bind(now.as_micros())
-            .bind(lease.lane_id)
-            .bind(token_number(lease.token))
             .bind(first_log_id)
     };
-    let bind = |query: Bound, ended: &Ended<'_>| {
+    let bind = |query: Bound, (lease, ended): &(LeaseInLane, &Ended<'_>)| {
         query
             .bind(ended.rank.0)
-            .bind(ended.task_id.as_str().to_owned())
+            .bind(ended.task_id.to_shared())
             .bind(ended.end.start_time.as_micros())
             .bind(ended.end.end_time.as_micros())
             .bind(ended.end.output.clone())
             .bind(i64::try_from(ended.index).unwrap_or(i64::MAX))
+            .bind(lease.lane_id)
+            .bind(token_number(lease.token))
     };
-    let copied = COPY_TASKS.execute_with(cx.sql, bind_common, ended, bind).await?;
-    as_remembered(copied, ended)
+    let copied = COPY_TASKS.execute_with(cx.sql, bind_common, rows, bind).await?;
+    as_remembered(copied, rows.len())
 }
+
+/// How many ends a range must have to be deleted by a statement of its own.
+const RANGE: usize = 50;
 
 /// What of a lease lies in a range as the claim left it.
 macro_rules! delete_range {
@@ -241,15 +251,19 @@ const DELETE_OTHERS: &str = concat!(
     " AND task_id NOT IN (SELECT value FROM json_each(?7))"
 );
 
-/// Deletes them as a range of their lane, but for what the lease still holds there; by their ids if that is the most.
-async fn delete(cx: &mut Cx<'_>, lease: LeaseInLane, ended: &[Ended<'_>]) -> Result<()> {
+/// Deletes them as a range of their lane, but for what the lease still holds there. Says whether that was worth while;
+/// if not, nothing is deleted.
+async fn delete_range(cx: &mut Cx<'_>, lease: LeaseInLane, ended: &[Ended<'_>]) -> Result<bool> {
     let places = || ended.iter().map(|ended| (ended.rank, ended.task_id));
     let (Some(first), Some(last)) = (places().min(), places().max()) else {
-        return Ok(());
+        return Ok(false);
     };
+    if ended.len() < RANGE {
+        return Ok(false);
+    }
     let left = cx.caches.claims.left(lease, (first, last));
     if left.len() > ended.len() {
-        return delete_each(cx, ended).await;
+        return Ok(false);
     }
     let deleted = sqlx::query(if left.is_empty() {
         DELETE_ALL
@@ -258,26 +272,41 @@ async fn delete(cx: &mut Cx<'_>, lease: LeaseInLane, ended: &[Ended<'_>]) -> Res
     })
     .bind(lease.lane_id)
     .bind(first.0.0)
-    .bind(first.1.as_str().to_owned())
+    .bind(first.1.to_shared())
     .bind(last.0.0)
-    .bind(last.1.as_str().to_owned())
+    .bind(last.1.to_shared())
     .bind(token_number(lease.token))
     .bind(json_list(left))
     .execute(&mut *cx.sql)
     .await?;
-    as_remembered(deleted.rows_affected(), ended)
+    as_remembered(deleted.rows_affected(), ended.len())?;
+    Ok(true)
 }
 
-async fn delete_each(cx: &mut Cx<'_>, ended: &[Ended<'_>]) -> Result<()> {
-    let delete = "DELETE FROM tasks WHERE task_id IN (SELECT value FROM json_each(?1))";
-    let list = json_list(ended.iter().map(|ended| ended.task_id.as_str()));
-    let deleted = sqlx::query(delete).bind(list).execute(&mut *cx.sql).await?;
-    as_remembered(deleted.rows_affected(), ended)
+/// Deletes tasks by their ids, which were just found to be as remembered, and takes them off their leases.
+async fn delete_and_release(
+    cx: &mut Cx<'_>,
+    task_ids: Vec<&str>,
+    counts: &BTreeMap<FencingToken, i64>,
+) -> Result<()> {
+    if task_ids.is_empty() {
+        return release_counts(cx, counts).await;
+    }
+    let delete = concat!(
+        release_sql!(),
+        "; DELETE FROM tasks WHERE task_id IN (SELECT value FROM json_each(?2))"
+    );
+    sqlx::query(delete)
+        .bind(json_counts(counts)?)
+        .bind(json_list(task_ids))
+        .execute(&mut *cx.sql)
+        .await?;
+    Ok(())
 }
 
 /// That as many rows were written as were remembered.
-fn as_remembered(written: u64, ended: &[Ended<'_>]) -> Result<()> {
-    if written == ended.len() as u64 {
+fn as_remembered(written: u64, ended: usize) -> Result<()> {
+    if written == ended as u64 {
         Ok(())
     } else {
         Err(Failure::Stale)

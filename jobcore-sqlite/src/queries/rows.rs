@@ -17,17 +17,22 @@ pub(crate) type Bound = Query<'static, Sqlite, SqliteArguments>;
 /// A statement with its parameters that gives one text, or NULL.
 pub(crate) type Asked = QueryScalar<'static, Sqlite, Option<String>, SqliteArguments>;
 
-/// The sizes: 1,000 rows, which most batches have, take one statement, and no number takes many.
-const SIZES: [usize; 7] = [1_000, 500, 200, 50, 10, 3, 1];
+/// The sizes. A batch takes the smallest that holds it, padded with NULLs: each statement crosses to the connection's
+/// thread and back, which costs more than passing over rows. 1,000 is what most large batches have.
+const SIZES: [usize; 6] = [1_000, 250, 64, 16, 4, 1];
 
-/// A statement `HEAD (?, …), (?, …), … TAIL` in all sizes.
+/// The largest size that is padded: a larger one would take longer to prepare than it saves.
+const MOST_PADDED: usize = 250;
+
+/// A statement `HEAD (?, …), (?, …), … TAIL` in all sizes. Rows whose first column is NULL don't count.
 #[derive(Debug)]
 pub(crate) struct RowStatement {
     shapes: [(usize, String); SIZES.len()],
 }
 
 impl RowStatement {
-    /// The statement for rows of `columns` values.
+    /// The statement for rows of `columns` values, which has them as a table. It must pass over rows whose first column is
+    /// NULL: a comparison with that column does.
     pub(crate) fn new(head: &str, columns: usize, tail: &str) -> Self {
         let row = format!("({})", vec!["?"; columns].join(","));
         let shape = |size: usize| {
@@ -43,14 +48,22 @@ impl RowStatement {
         }
     }
 
-    /// Carries it out for all rows; `bind` adds the values of one.
+    /// The statement that inserts such rows; `head` ends with the names of the columns, `tail` may go on with a condition
+    /// ` AND …` on `column1`, `column2`, ….
+    pub(crate) fn insert(head: &str, columns: usize, tail: &str) -> Self {
+        let head = format!("{head} SELECT * FROM (VALUES");
+        let tail = format!(") WHERE column1 IS NOT NULL {tail}");
+        Self::new(&head, columns, &tail)
+    }
+
+    /// Carries it out for all rows; `bind` adds the values of one. Answers how many rows were written.
     pub(crate) async fn execute<T>(
         &'static self,
         sql: &mut SqliteConnection,
         rows: &[T],
         bind: fn(Bound, &T) -> Bound,
-    ) -> Result<()> {
-        self.execute_with(sql, |query| query, rows, bind).await.map(drop)
+    ) -> Result<u64> {
+        self.execute_with(sql, |query| query, rows, bind).await
     }
 
     /// Carries it out for all rows: `bind_head` adds the values of its head, `bind` those of a row. Answers how many rows
@@ -63,19 +76,17 @@ impl RowStatement {
         bind: fn(Bound, &T) -> Bound,
     ) -> Result<u64> {
         let mut written = 0;
-        for (size, text) in &self.shapes {
-            while rows.len() >= *size {
-                let (chunk, rest) = rows.split_at(*size);
-                let query = chunk.iter().fold(bind_head(sqlx::query(text.as_str())), bind);
-                written += query.execute(&mut *sql).await?.rows_affected();
-                rows = rest;
-            }
+        while !rows.is_empty() {
+            let (text, count) = self.shape(rows.len());
+            let (chunk, rest) = rows.split_at(count);
+            // What isn't bound is NULL.
+            let query = chunk.iter().fold(bind_head(sqlx::query(text)), bind);
+            written += query.execute(&mut *sql).await?.rows_affected();
+            rows = rest;
         }
         Ok(written)
     }
-}
 
-impl RowStatement {
     /// Carries it out for all rows, and gives the rows that it answers with.
     pub(crate) async fn fetch<T>(
         &'static self,
@@ -84,15 +95,25 @@ impl RowStatement {
         bind: fn(Bound, &T) -> Bound,
     ) -> Result<Vec<SqliteRow>> {
         let mut found = Vec::new();
-        for (size, text) in &self.shapes {
-            while rows.len() >= *size {
-                let (chunk, rest) = rows.split_at(*size);
-                let query = chunk.iter().fold(sqlx::query(text.as_str()), bind);
-                found.append(&mut query.fetch_all(&mut *sql).await?);
-                rows = rest;
-            }
+        while !rows.is_empty() {
+            let (text, count) = self.shape(rows.len());
+            let (chunk, rest) = rows.split_at(count);
+            let query = chunk.iter().fold(sqlx::query(text), bind);
+            found.append(&mut query.fetch_all(&mut *sql).await?);
+            rows = rest;
         }
         Ok(found)
+    }
+
+    /// The text to take for so many rows, at least one, and how many of them it takes.
+    fn shape(&'static self, rows: usize) -> (&'static str, usize) {
+        let padded = |(size, _): &&(usize, String)| *size <= MOST_PADDED && *size >= rows;
+        let full = |(size, _): &&(usize, String)| *size <= rows;
+        let shape = self.shapes.iter().rev().find(padded);
+        let (size, text) = shape
+            .or_else(|| self.shapes.iter().find(full))
+            .expect("invariant: there is a size of one row");
+        (text, rows.min(*size))
     }
 }
 
@@ -143,6 +164,8 @@ pub(crate) fn json_text(json: Option<&Json>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     #[test]
@@ -154,8 +177,17 @@ mod tests {
 
     #[test]
     fn any_number_of_rows_is_made_of_the_sizes() {
-        let statement = RowStatement::new("INSERT INTO t VALUES", 2, "");
-        assert_eq!(statement.shapes[5].1, "INSERT INTO t VALUES (?,?),(?,?),(?,?) ");
-        assert_eq!(statement.shapes[6].0, 1);
+        static STATEMENT: LazyLock<RowStatement> =
+            LazyLock::new(|| RowStatement::insert("INSERT INTO t (a, b)", 2, ""));
+        let taken = |rows| STATEMENT.shape(rows).1;
+        assert_eq!(
+            [1, 2, 4, 5, 65, 250].map(taken),
+            [1, 2, 4, 5, 65, 250],
+            "one statement"
+        );
+        assert_eq!([251, 999, 1_000, 1_001].map(taken), [250, 250, 1_000, 1_000]);
+        let text =
+            "INSERT INTO t (a, b) SELECT * FROM (VALUES (?,?),(?,?),(?,?),(?,?) ) WHERE column1 IS NOT NULL ";
+        assert_eq!(STATEMENT.shape(3), (text, 3));
     }
 }

@@ -43,8 +43,8 @@ impl Report {
     }
 }
 
-const APPEND: &str = "INSERT INTO run_inbox (run_id, sequence, step, task_id, state, output) VALUES";
-static APPEND_REPORTS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(APPEND, 6, ""));
+const APPEND: &str = "INSERT INTO run_inbox (run_id, sequence, step, task_id, state, output)";
+static APPEND_REPORTS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::insert(APPEND, 6, ""));
 
 /// Appends reports to the inboxes of their runs. A run that is gone gets none.
 pub(crate) async fn append_reports(cx: &mut Cx<'_>, reports: &[Report]) -> Result<()> {

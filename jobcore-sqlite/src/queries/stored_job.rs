@@ -14,11 +14,11 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::columns::{instant, maybe_instant};
-use super::rows::{Bound, RowStatement, json_list};
+use super::rows::{Asked, Bound, RowStatement, json_list};
 use crate::connection::Cx;
 use crate::error::{Failure, Result};
 
-/// The columns of a job, in the order of [`decode`]. The first six say whether a decoded job is still the same.
+/// The columns of a job, in the order of [`decode`].
 macro_rules! job_columns {
     () => {
         "job_id, version, next_fire_time, last_fire_time, zone_version, error, paused, create_time, update_time, \
@@ -181,41 +181,64 @@ pub(crate) async fn jobs_by_id(cx: &mut Cx<'_>, wanted: HashSet<JobId>) -> Resul
     if wanted.is_empty() {
         return Ok(jobs);
     }
-    let mut unread = Vec::new();
-    // One text for all, as in `task_row`.
-    let select = "SELECT json_group_array(json_array(job_id, version, next_fire_time, last_fire_time, zone_version, \
-                  error, paused, create_time, update_time)) FROM jobs \
-                  WHERE job_id IN (SELECT value FROM json_each(?1))";
+    let select = concat!(
+        "SELECT ",
+        stamps!(),
+        " FROM jobs WHERE job_id IN (SELECT value FROM json_each(?1))"
+    );
     let list = json_list(wanted.iter().map(JobId::as_str));
-    let stamps: String = sqlx::query_scalar(select)
-        .bind(list)
-        .fetch_one(&mut *cx.sql)
-        .await?;
-    let stamps: Vec<Stamp<'_>> = serde_json::from_str(&stamps)
+    let stamps = sqlx::query_scalar(select).bind(list);
+    let read = jobs_by_stamp(cx, stamps).await?;
+    jobs.extend(read.into_iter().map(|job| (job.job_id.clone(), job)));
+    Ok(jobs)
+}
+
+/// All stamps of jobs as one text, as in `task_row`.
+macro_rules! stamps {
+    () => {
+        "json_group_array(json_array(job_id, version, next_fire_time, last_fire_time, zone_version, error, paused, \
+         create_time, update_time))"
+    };
+}
+pub(crate) use stamps;
+
+/// The jobs whose [`stamps`] a statement gives, in its order.
+pub(crate) async fn jobs_by_stamp(cx: &mut Cx<'_>, stamps: Asked) -> Result<Vec<Arc<Job>>> {
+    let text: Option<String> = stamps.fetch_one(&mut *cx.sql).await?;
+    let stamps: Vec<Stamp<'_>> = serde_json::from_str(text.as_deref().unwrap_or("[]"))
         .map_err(|error| Failure::corrupt(format_args!("a row of jobs: {error}")))?;
+    let mut jobs = Vec::with_capacity(stamps.len());
+    let mut unread = Vec::new();
     for stamp in stamps {
         let job_id = JobId::from_stored(&*stamp.job_id);
-        match cx.caches.job(&job_id) {
-            Some(job) if stamp.is_of(job) => {
-                let job = Arc::clone(job);
-                cx.caches.keep_job(Arc::clone(&job));
-                jobs.insert(job_id, job);
-            }
-            _ => unread.push(job_id),
+        let known = cx.caches.job(&job_id).and_then(|job| stamp.apply(job));
+        match &known {
+            Some(job) => cx.caches.keep_job(Arc::clone(job)),
+            None => unread.push(job_id.clone()),
         }
+        jobs.push((job_id, known));
     }
-    if !unread.is_empty() {
-        let select = concat!(
-            "SELECT ",
-            job_columns!(),
-            " FROM jobs WHERE job_id IN (SELECT value FROM json_each(?1))"
-        );
-        let list = json_list(unread.iter().map(JobId::as_str));
-        for row in sqlx::query(select).bind(list).fetch_all(&mut *cx.sql).await? {
-            let job = Arc::new(decode(&row)?);
-            cx.caches.keep_job(Arc::clone(&job));
-            jobs.insert(job.job_id.clone(), job);
-        }
+    let mut read = read_jobs(cx, &unread).await?;
+    // One that is gone meanwhile, where nothing holds the rows still, is left out.
+    let job = |(job_id, known): (JobId, Option<Arc<Job>>)| known.or_else(|| read.remove(&job_id));
+    Ok(jobs.into_iter().filter_map(job).collect())
+}
+
+async fn read_jobs(cx: &mut Cx<'_>, job_ids: &[JobId]) -> Result<HashMap<JobId, Arc<Job>>> {
+    let mut jobs = HashMap::with_capacity(job_ids.len());
+    if job_ids.is_empty() {
+        return Ok(jobs);
+    }
+    let select = concat!(
+        "SELECT ",
+        job_columns!(),
+        " FROM jobs WHERE job_id IN (SELECT value FROM json_each(?1))"
+    );
+    let list = json_list(job_ids.iter().map(JobId::as_str));
+    for row in sqlx::query(select).bind(list).fetch_all(&mut *cx.sql).await? {
+        let job = Arc::new(decode(&row)?);
+        cx.caches.keep_job(Arc::clone(&job));
+        jobs.insert(job.job_id.clone(), job);
     }
     Ok(jobs)
 }
@@ -237,11 +260,24 @@ struct Stamp<'r> {
 }
 
 impl Stamp<'_> {
-    /// Whether a decoded job is what the row says. The times tell a job that was deleted and made anew from the old one.
-    fn is_of(&self, job: &Job) -> bool {
+    /// The job that the row says, by one that was decoded earlier; `None` if more than its fire times may have changed.
+    fn apply(&self, job: &Arc<Job>) -> Option<Arc<Job>> {
+        if !self.has_definition_of(job) {
+            return None;
+        }
+        let instant = |micros: Option<i64>| micros.map(Timestamp::from_micros);
+        let (next, last) = (instant(self.next_fire_time), instant(self.last_fire_time));
+        let mut job = Arc::clone(job);
+        if (next, last) != (job.next_fire_time, job.last_fire_time) {
+            let job = Arc::make_mut(&mut job);
+            (job.next_fire_time, job.last_fire_time) = (next, last);
+        }
+        Some(job)
+    }
+
+    /// The times tell a job that was deleted and made anew from the old one.
+    fn has_definition_of(&self, job: &Job) -> bool {
         self.version == job.version
-            && self.next_fire_time == job.next_fire_time.map(Timestamp::as_micros)
-            && self.last_fire_time == job.last_fire_time.map(Timestamp::as_micros)
             && self.zone_version == job.zone_version.as_str()
             && self.error == job.error
             && (self.paused != 0) == job.paused
@@ -252,7 +288,7 @@ impl Stamp<'_> {
 
 const UPSERT: &str = "INSERT INTO jobs (job_id, name, command, type, priority, cron_expression, timeout, retry_count, \
                       retry_interval, create_time, update_time, definition, scheduled, by_hand, paused, version, \
-                      next_fire_time, last_fire_time, zone_version, error) VALUES";
+                      next_fire_time, last_fire_time, zone_version, error)";
 /// A job that is there is updated, so that the trigger for changes by hand sees its version rise.
 const ON_CONFLICT: &str = "ON CONFLICT (job_id) DO UPDATE SET name = excluded.name, command = excluded.command, \
                            type = excluded.type, priority = excluded.priority, \
@@ -263,7 +299,7 @@ const ON_CONFLICT: &str = "ON CONFLICT (job_id) DO UPDATE SET name = excluded.na
                            version = excluded.version, next_fire_time = excluded.next_fire_time, \
                            last_fire_time = excluded.last_fire_time, zone_version = excluded.zone_version, \
                            error = excluded.error";
-static UPSERT_JOBS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(UPSERT, 20, ON_CONFLICT));
+static UPSERT_JOBS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::insert(UPSERT, 20, ON_CONFLICT));
 
 /// Writes whole jobs, one after the other, and that they changed.
 pub(crate) async fn write_jobs(cx: &mut Cx<'_>, jobs: &[Arc<Job>]) -> Result<()> {
@@ -286,7 +322,7 @@ fn bind_job(query: Bound, job: &Job, text: String) -> Bound {
     let definition = &job.definition;
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     query
-        .bind(job.job_id.as_str().to_owned())
+        .bind(job.job_id.to_shared())
         .bind(definition.name.clone())
         .bind(definition.command.command.clone())
         .bind(i64::from(definition.command.kind.code()))
@@ -327,8 +363,8 @@ impl JobChange {
     }
 }
 
-const RECORD: &str = "INSERT INTO job_changes (job_id, version, after_log_id, change_time) VALUES";
-static RECORD_CHANGES: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(RECORD, 4, ""));
+const RECORD: &str = "INSERT INTO job_changes (job_id, version, after_log_id, change_time)";
+static RECORD_CHANGES: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::insert(RECORD, 4, ""));
 
 /// Records changes of jobs, behind all tasks that became final so far.
 pub(crate) async fn record_changes(cx: &mut Cx<'_>, changes: &[JobChange]) -> Result<()> {
@@ -340,7 +376,7 @@ pub(crate) async fn record_changes(cx: &mut Cx<'_>, changes: &[JobChange]) -> Re
     let rows: Vec<(i64, &JobChange)> = changes.iter().map(|change| (log_id, change)).collect();
     let bind = |query: Bound, (log_id, change): &(i64, &JobChange)| {
         query
-            .bind(change.job_id.as_str().to_owned())
+            .bind(change.job_id.to_shared())
             .bind(
                 change
                     .version
@@ -349,5 +385,5 @@ pub(crate) async fn record_changes(cx: &mut Cx<'_>, changes: &[JobChange]) -> Re
             .bind(*log_id)
             .bind(change.change_time.as_micros())
     };
-    RECORD_CHANGES.execute(cx.sql, &rows, bind).await
+    RECORD_CHANGES.execute(cx.sql, &rows, bind).await.map(drop)
 }

@@ -37,11 +37,11 @@ pub(crate) struct Closing {
     pub(crate) lane_id: i64,
 }
 
-const INSERT: &str = "INSERT OR FAIL INTO job_logs (id, job_id, executor_id, status, start_time, end_time, output, error, task_id, \
+const INSERT: &str = "INSERT OR FAIL INTO job_logs (job_id, executor_id, status, start_time, end_time, output, error, task_id, \
                       attempt, token, exit_code, task_state, finish_time, reason, lane_id, priority, due_time, \
-                      create_time, failures, scheduled_for, part, origin, holder_id, incarnation, arguments, extra) \
-                      VALUES";
-static INSERT_LOGS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(INSERT, 27, ""));
+                      create_time, failures, scheduled_for, part, origin, holder_id, incarnation, arguments, extra, \
+                      id)";
+static INSERT_LOGS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::insert(INSERT, 27, ""));
 
 /// The number of a row to write; `None` for the next one.
 pub(crate) type LogId = Option<i64>;
@@ -65,9 +65,10 @@ pub(crate) async fn insert_logs(cx: &mut Cx<'_>, logs: &[(LogId, NewLog)]) -> Re
     }
     INSERT_LOGS
         .execute(cx.sql, &rows, |query, (id, log, extra)| {
-            bind(query.bind(**id), log, extra.clone())
+            bind(query, log, extra.clone()).bind(**id)
         })
         .await
+        .map(drop)
 }
 
 /// What the columns don't say of a final task.
@@ -100,14 +101,14 @@ fn bind(query: Bound, log: &NewLog, extra: Option<String>) -> Bound {
 
 fn bind_attempt(query: Bound, attempt: &Attempt) -> Bound {
     query
-        .bind(attempt.job_id.as_str().to_owned())
+        .bind(attempt.job_id.to_shared())
         .bind(attempt.executor_id.as_str().to_owned())
         .bind(i64::from(attempt.status.code()))
         .bind(attempt.start_time.as_micros())
         .bind(attempt.end_time.map(Timestamp::as_micros))
         .bind(attempt.output.clone())
         .bind(attempt.error.clone())
-        .bind(attempt.task_id.as_str().to_owned())
+        .bind(attempt.task_id.to_shared())
         .bind(i64::from(attempt.attempt))
         .bind(token_number(attempt.token))
         .bind(attempt.exit_code)
@@ -123,14 +124,14 @@ fn bind_no_attempt(query: Bound, task: &Task) -> Bound {
     };
     let end_time = task.end_time.map(Timestamp::as_micros);
     query
-        .bind(task.job_id.as_str().to_owned())
+        .bind(task.job_id.to_shared())
         .bind(String::new())
         .bind(i64::from(status.code()))
         .bind(end_time)
         .bind(end_time)
         .bind(None::<String>)
         .bind(None::<String>)
-        .bind(task.task_id.as_str().to_owned())
+        .bind(task.task_id.to_shared())
         .bind(0_i64)
         .bind(token_number(task.token))
         .bind(None::<i64>)
@@ -184,7 +185,7 @@ static UPDATE_LOGS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(
 pub(crate) async fn update_logs(cx: &mut Cx<'_>, attempts: &[Attempt]) -> Result<()> {
     let bind = |query: Bound, attempt: &Attempt| {
         query
-            .bind(attempt.task_id.as_str().to_owned())
+            .bind(attempt.task_id.to_shared())
             .bind(i64::from(attempt.attempt))
             .bind(token_number(attempt.token))
             .bind(i64::from(attempt.status.code()))
@@ -194,7 +195,7 @@ pub(crate) async fn update_logs(cx: &mut Cx<'_>, attempts: &[Attempt]) -> Result
             .bind(attempt.error.clone())
             .bind(attempt.exit_code)
     };
-    UPDATE_LOGS.execute(cx.sql, attempts, bind).await
+    UPDATE_LOGS.execute(cx.sql, attempts, bind).await.map(drop)
 }
 
 /// The columns of an attempt, in the order of [`decode_attempt`].

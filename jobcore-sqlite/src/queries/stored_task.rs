@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::token_number;
 use super::rows::{Bound, RowStatement, json_text};
 use crate::connection::Cx;
-use crate::error::{Failure, Result};
+use crate::error::{self, Failure, Result};
 
 /// A task with what only its row knows.
 #[derive(Clone, Debug)]
@@ -126,17 +126,34 @@ impl Extra {
 macro_rules! into_tasks {
     () => {
         "INTO tasks (task_id, job_id, lane_id, state, priority, due_time, rank, attempt, failures, token, create_time, \
-         start_time, scheduled_for, part, origin, arguments, extra, cancel_deadline, pending) VALUES"
+         start_time, scheduled_for, part, origin, arguments, extra, cancel_deadline, pending)"
     };
 }
 const INSERT: &str = concat!("INSERT OR FAIL ", into_tasks!());
 const REPLACE: &str = concat!("INSERT OR REPLACE ", into_tasks!());
-static INSERT_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(INSERT, 19, ""));
-static REPLACE_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new(REPLACE, 19, ""));
+/// That history has neither the id nor the fire: columns 1, and 2, 13 and 14.
+const NOT_IN_HISTORY: &str = "AND NOT EXISTS (SELECT 1 FROM job_logs h \
+                              WHERE h.task_id = column1 AND h.task_state IS NOT NULL) \
+                              AND (column13 IS NULL OR NOT EXISTS (SELECT 1 FROM job_logs h \
+                              WHERE h.job_id = column2 AND h.scheduled_for = column13 AND h.part = column14))";
+static INSERT_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::insert(INSERT, 19, ""));
+static INSERT_UNSEEN: LazyLock<RowStatement> =
+    LazyLock::new(|| RowStatement::insert(INSERT, 19, NOT_IN_HISTORY));
+static REPLACE_TASKS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::insert(REPLACE, 19, ""));
 
-/// Writes tasks that are new.
+/// Writes tasks that are known to be new.
 pub(crate) async fn insert_tasks(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
-    write(cx, &INSERT_TASKS, tasks).await
+    write(cx, &INSERT_TASKS, tasks).await.map(drop)
+}
+
+/// Writes tasks that are new, as far as anybody knows: [`Failure::Stale`] if one isn't.
+pub(crate) async fn insert_unseen_tasks(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Result<()> {
+    match write(cx, &INSERT_UNSEEN, tasks).await {
+        Ok(written) if written == tasks.len() as u64 => Ok(()),
+        Ok(_) => Err(Failure::Stale),
+        Err(Failure::Sql(error)) if error::is_taken(&error) => Err(Failure::Stale),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Writes tasks that are there, as they are now.
@@ -154,7 +171,7 @@ pub(crate) async fn replace_tasks(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Resu
             .map_or("null", Json::as_str)
             .to_owned();
         sqlx::query("INSERT OR REPLACE INTO checkpoints (task_id, checkpoint) VALUES (?1, ?2)")
-            .bind(task.task.task_id.as_str().to_owned())
+            .bind(task.task.task_id.to_shared())
             .bind(checkpoint)
             .execute(&mut *cx.sql)
             .await?;
@@ -162,17 +179,23 @@ pub(crate) async fn replace_tasks(cx: &mut Cx<'_>, tasks: &[StoredTask]) -> Resu
     Ok(())
 }
 
-async fn write(cx: &mut Cx<'_>, statement: &'static RowStatement, tasks: &[StoredTask]) -> Result<()> {
+async fn write(cx: &mut Cx<'_>, statement: &'static RowStatement, tasks: &[StoredTask]) -> Result<u64> {
     let mut rows = Vec::with_capacity(tasks.len());
     for task in tasks {
-        rows.push((task, Extra::of(&task.task).encode()?));
+        let extra = if task.has_extra() {
+            Extra::of(&task.task).encode()?
+        } else {
+            None
+        };
+        rows.push((task, extra));
     }
-    statement
+    let written = statement
         .execute(cx.sql, &rows, |query, (task, extra)| {
             bind(query, task, extra.clone())
         })
         .await?;
-    super::gates::mirror(cx, tasks).await
+    super::gates::mirror(cx, tasks).await?;
+    Ok(written)
 }
 
 /// Whether a task lies apart, since it can't be claimed yet.
@@ -183,8 +206,8 @@ fn is_pending(state: TaskState) -> bool {
 fn bind(query: Bound, stored: &StoredTask, extra: Option<String>) -> Bound {
     let task = &stored.task;
     query
-        .bind(task.task_id.as_str().to_owned())
-        .bind(task.job_id.as_str().to_owned())
+        .bind(task.task_id.to_shared())
+        .bind(task.job_id.to_shared())
         .bind(stored.lane_id)
         .bind(i64::from(task.state.code()))
         .bind(task.priority)

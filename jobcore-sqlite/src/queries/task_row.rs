@@ -143,6 +143,11 @@ pub(crate) fn no_lane() -> Lane {
 /// Carries out a [`select_tasks`] statement.
 pub(crate) async fn read_tasks(cx: &mut Cx<'_>, select: Asked) -> Result<Vec<StoredTask>> {
     let text: Option<String> = select.fetch_one(&mut *cx.sql).await?;
+    decode_tasks(cx, text.as_deref()).await
+}
+
+/// Decodes what a [`select_tasks`] gave.
+pub(crate) async fn decode_tasks(cx: &mut Cx<'_>, text: Option<&str>) -> Result<Vec<StoredTask>> {
     let rows = text.iter().flat_map(|text| text.split(ROW));
     let mut tasks: Vec<StoredTask> = rows.map(decode).collect::<Result<_>>()?;
     lanes::load_lanes(cx, tasks.iter().map(|stored| stored.lane_id).collect()).await?;

@@ -125,6 +125,8 @@ macro_rules! __task_store_cases {
                 "The rate holds also when no task is left behind its gate.";
         }
         claims {
+            a_claim_finds_what_is_on_its_way_where_promised [is_ordered]
+                "A store that says so carries out an insert or a fire before a claim that was made later, answered or not.";
             a_claim_makes_a_lease [claim]
                 "One token, the task leased by the holder for its next attempt, and its job.";
             only_ready_tasks_are_claimed [claim]

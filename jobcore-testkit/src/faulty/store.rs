@@ -111,6 +111,11 @@ impl<S: JobStore + ?Sized> JobStore for Faulty<S> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: TaskStore + ?Sized> TaskStore for Faulty<S> {
+    /// A call that is held up is overtaken.
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
     async fn insert_tasks(&self, tasks: Vec<NewTask>, now: Timestamp) -> Result<Vec<InsertOutcome>> {
         self.write("insert_tasks", move |inner| async move {
             inner.insert_tasks(tasks, now).await

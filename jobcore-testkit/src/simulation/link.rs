@@ -221,6 +221,11 @@ impl JobStore for Link {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl TaskStore for Link {
+    /// Messages overtake each other.
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
     async fn insert_tasks(&self, tasks: Vec<NewTask>, now: Timestamp) -> Result<Vec<InsertOutcome>> {
         ask!(self, Insert(tasks, now))
     }

@@ -206,6 +206,10 @@ impl JobStore for MemoryStore {
 
 #[async_trait]
 impl TaskStore for MemoryStore {
+    fn is_ordered(&self) -> bool {
+        true
+    }
+
     async fn insert_tasks(&self, tasks: Vec<NewTask>, now: Timestamp) -> Result<Vec<InsertOutcome>> {
         check_batch(tasks.len())?;
         Ok(self.state.lock().insert_tasks(tasks, now))

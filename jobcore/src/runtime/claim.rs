@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::choice::{self, Choice};
 use super::crew::Crew;
+use super::looks::Looks;
 use super::node::Node;
 use crate::error::Result;
 use crate::id::ClaimId;
@@ -108,24 +109,29 @@ pub(crate) struct Claimer {
     crew: Arc<Crew>,
     lanes: Arc<Lanes>,
     turn: usize,
+    looks: Looks,
 }
 
 /// What a round of claims leads to.
 #[derive(Debug, PartialEq, Eq)]
 enum Round {
-    /// There may be more.
+    /// There may be more, and room for it.
     Again,
-    /// Nothing more to get, or no room.
+    /// There may be more, but no room.
+    Full,
+    /// Nothing more to get.
     Done,
 }
 
 impl Claimer {
     pub(crate) fn new(node: Arc<Node>, crew: Arc<Crew>, lanes: Arc<Lanes>) -> Self {
+        let looks = Looks::new(node.config.poll_interval, node.now());
         Self {
             node,
             crew,
             lanes,
             turn: 0,
+            looks,
         }
     }
 
@@ -137,7 +143,12 @@ impl Claimer {
             if node.now() >= look_up_lanes || self.lanes.stale() {
                 look_up_lanes = self.look_up_lanes().await;
             }
-            while self.round().await == Round::Again {}
+            let (mut claimed, mut round) = self.round().await;
+            while round == Round::Again {
+                let (more, next) = self.round().await;
+                (claimed, round) = (claimed + more, next);
+            }
+            self.looks.claimed(claimed, round == Round::Full, node.now());
             self.rest(look_up_lanes).await;
         }
     }
@@ -150,19 +161,32 @@ impl Claimer {
         self.node.now() + self.node.config.poll_interval
     }
 
-    async fn rest(&self, until: Timestamp) {
-        tokio::select! {
-            biased;
-            () = self.node.draining.cancelled() => {}
-            () = self.node.wake.claim.notified() => {}
-            () = self.node.sleep_until(until) => {}
+    async fn rest(&mut self, until: Timestamp) {
+        loop {
+            let look = self.looks.due();
+            if look.is_some_and(|look| look <= self.node.now()) {
+                return self.looks.begin();
+            }
+            tokio::select! {
+                biased;
+                () = self.node.draining.cancelled() => return,
+                () = self.node.wake.claim.notified() => return,
+                () = self.node.wake.room.notified() => self.looks.want(),
+                () = self.node.sleep_until(look.map_or(until, |look| look.min(until))) => {
+                    if look.is_none_or(|look| look > until) {
+                        return;
+                    }
+                }
+            }
         }
     }
 
-    async fn round(&mut self) -> Round {
+    /// Claims once from each kind of lanes; says how many tasks there were.
+    async fn round(&mut self) -> (usize, Round) {
         if self.node.draining.is_cancelled() || !self.node.standing.lock().joined {
-            return Round::Done;
+            return (0, Round::Done);
         }
+        let mut claimed = 0;
         self.turn = self.turn.wrapping_add(1);
         let Turn {
             ordinary,
@@ -170,41 +194,45 @@ impl Claimer {
             measured,
         } = self.lanes.in_turn(self.turn);
         if !suspects.is_empty() && self.crew.takes_suspects() && self.crew.room() > 0 {
-            self.claim(suspects, 1).await;
+            claimed += self.claim(suspects, 1).await;
         }
         // First every other time, so that neither keeps the others waiting.
         let measured_first = self.turn.is_multiple_of(2);
         if measured_first {
-            self.claim_measured(&measured).await;
+            claimed += self.claim_measured(&measured).await;
         }
-        let round = self.claim_ordinary(ordinary).await;
+        let (ordinary, round) = self.claim_ordinary(ordinary).await;
+        claimed += ordinary;
         if !measured_first {
-            self.claim_measured(&measured).await;
+            claimed += self.claim_measured(&measured).await;
         }
-        round
+        (claimed, round)
     }
 
     /// Claims from the lanes of jobs that require what the node must measure, as much as that allows.
-    async fn claim_measured(&self, lanes: &[(Lane, Arc<Job>)]) {
+    async fn claim_measured(&self, lanes: &[(Lane, Arc<Job>)]) -> usize {
+        let mut claimed = 0;
         for (lane, job) in lanes {
             let room = self.crew.room().min(self.node.config.claim_batch);
             let share = choice::share(&self.node, &self.crew.held(), job, room);
             if share > 0 {
-                self.claim(vec![lane.clone()], share).await;
+                claimed += self.claim(vec![lane.clone()], share).await;
             }
         }
+        claimed
     }
 
-    async fn claim_ordinary(&self, lanes: Vec<Lane>) -> Round {
+    async fn claim_ordinary(&self, lanes: Vec<Lane>) -> (usize, Round) {
         let room = self.crew.room().min(self.node.config.claim_batch);
-        if room == 0 || lanes.is_empty() {
-            return Round::Done;
+        if room == 0 {
+            return (0, Round::Full);
         }
-        let claimed = self.claim(lanes, room).await;
-        if claimed == room {
-            Round::Again
-        } else {
-            Round::Done
+        if lanes.is_empty() {
+            return (0, Round::Done);
+        }
+        match self.claim(lanes, room).await {
+            claimed if claimed == room => (claimed, Round::Again),
+            claimed => (claimed, Round::Done),
         }
     }
 

@@ -182,7 +182,7 @@ impl Crew {
         };
         // Refill while the rest is worked on.
         if state.queue.len() == state.pace.prefetch / 2 {
-            self.node.wake.claim.notify_one();
+            self.node.wake.room.notify_one();
         }
         Some(next)
     }
@@ -195,8 +195,10 @@ impl Crew {
         let chosen = state.held.remove(job);
         let starving = state.queue.is_empty();
         drop(state);
-        if starving || chosen {
+        if chosen || suspect {
             self.node.wake.claim.notify_one();
+        } else if starving {
+            self.node.wake.room.notify_one();
         }
     }
 

@@ -152,6 +152,15 @@ impl Hints {
         }
     }
 
+    /// Makes the lanes known, and says whether something there can be claimed as it is, if that wasn't asked before: then
+    /// the caller wakes whoever claims, and may do so beside the insert.
+    pub(super) fn claim_beside(&mut self, engine: &Shared) -> bool {
+        for lane in self.lanes.drain(..) {
+            engine.lanes.heard_of(&engine.node, &lane);
+        }
+        std::mem::take(&mut self.ready)
+    }
+
     /// Wakes whoever moves it on.
     pub(super) fn give(self, engine: &Shared) {
         let node = &engine.node;

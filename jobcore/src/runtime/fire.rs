@@ -259,13 +259,8 @@ impl Firer {
             .flat_map(|task| task.gates.iter().map(|gate| gate.key.clone()))
             .collect();
         // Whether an answer that got lost was a yes is found out by reading anew: a fire's identity is unique.
-        let outcomes = self
-            .node
-            .store
-            .fire(fires)
-            .await
-            .inspect_err(|_| self.read_next = now)?;
-        self.node.wake.claim.notify_one();
+        let fire = self.node.then_claim(self.node.store.fire(fires));
+        let outcomes = fire.await.inspect_err(|_| self.read_next = now)?;
         self.node.wake.promote.gates(&gated);
         for ((job, (next, tasks, decisions)), outcome) in jobs.into_iter().zip(plans).zip(outcomes) {
             match outcome {

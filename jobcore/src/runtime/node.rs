@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
+use futures_util::future::join;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -96,6 +97,19 @@ impl Node {
                 () = work => {}
             }
         });
+    }
+
+    /// Makes a call that may make tasks ready, and wakes whoever claims them: beside it where the store keeps the order,
+    /// so that both share a commit, else once it is answered.
+    pub(crate) async fn then_claim<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let claim = async { self.wake.claim.notify_one() };
+        if self.store.is_ordered() {
+            // Polls the call first.
+            return join(call, claim).await.0;
+        }
+        let answer = call.await?;
+        claim.await;
+        Ok(answer)
     }
 
     /// Waits after an error of `part`, unless the node drains.

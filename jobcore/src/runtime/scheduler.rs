@@ -97,8 +97,13 @@ impl Scheduler for Engine {
         let node = &self.shared.node;
         let mut outcomes = Vec::with_capacity(tasks.len());
         for batch in tasks.chunks(MAX_BATCH) {
-            let inserted = node.store.insert_tasks(batch.to_vec(), now).await?;
-            Hints::of_tasks(batch, now).give(&self.shared);
+            let mut hints = Hints::of_tasks(batch, now);
+            let insert = node.store.insert_tasks(batch.to_vec(), now);
+            let inserted = match hints.claim_beside(&self.shared) {
+                true => node.then_claim(insert).await?,
+                false => insert.await?,
+            };
+            hints.give(&self.shared);
             outcomes.extend(triggered(batch, inserted));
         }
         Ok(outcomes)

@@ -11,8 +11,10 @@ use crate::time::Timestamp;
 /// The signals of one node. All are hints: every loop also looks by itself now and then.
 #[derive(Debug, Default)]
 pub(crate) struct Wake {
-    /// Something may be ready to claim, or there is room again.
+    /// Something may be ready to claim.
     pub(crate) claim: ClaimSignal,
+    /// The crew has room again, or soon will.
+    pub(crate) room: Notify,
     /// Jobs changed: the fire loop reads anew.
     pub(crate) fire: Notify,
     /// The node must join anew, or beat now.

@@ -32,6 +32,15 @@ use crate::time::Timestamp;
 /// Live tasks and their leases.
 #[async_trait]
 pub trait TaskStore: Send + Sync + 'static {
+    /// Whether writes take effect in the order in which their futures are first polled, so that a claim finds the tasks
+    /// of an insert or a fire that is still on its way, and may share its commit. Engines then claim beside such a call
+    /// instead of after it; it changes speed, never safety. Default: `false`.
+    ///
+    /// **Conformance**: `a_claim_finds_what_is_on_its_way_where_promised`.
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
     /// Inserts tasks.
     ///
     /// **Contract**: a task whose id, or whose (job, `scheduled_for`, part) if it has a `scheduled_for`, exists, live or

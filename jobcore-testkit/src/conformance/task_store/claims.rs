@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use jobcore::engine::settle::JOB_DELETED;
 use jobcore::lease::{FencingToken, Holder, Lease};
 use jobcore::store::{ClaimOutcome, ClaimRequest, SetExecutorStatus};
@@ -39,6 +39,21 @@ pub(super) async fn a_claim_makes_a_lease(f: &Fixture) {
     assert_eq!(lease.tasks[0].task, expected);
     assert_eq!(lease.tasks[0].job, job);
     assert_eq!(f.get("a").await, expected);
+}
+
+pub(super) async fn a_claim_finds_what_is_on_its_way_where_promised(f: &Fixture) {
+    if !f.store.is_ordered() {
+        return;
+    }
+    f.job().await;
+    let node = f.node("n").await;
+    for id in ["a", "b", "c"] {
+        let insert = f.store.insert_tasks(vec![f.task(id)], f.start);
+        // Polled in this order.
+        let (inserted, lease) = join(insert, f.claim(&node, 10)).await;
+        inserted.expect("insert_tasks");
+        assert_eq!(ids_of(&lease), [id]);
+    }
 }
 
 pub(super) async fn only_ready_tasks_are_claimed(f: &Fixture) {
