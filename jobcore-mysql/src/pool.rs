@@ -51,8 +51,10 @@ impl Opener {
     async fn limit_statements(&self, sql: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         let seconds = self.statement_timeout.as_secs_f64();
         let millis = self.statement_timeout.as_millis();
+        // A client that lost its power or its network in a transaction would keep its locks for hours.
+        let idle = self.statement_timeout.as_secs().max(1) + 1;
         for set in [
-            format!("SET SESSION max_statement_time = {seconds}"),
+            format!("SET SESSION max_statement_time = {seconds}, idle_transaction_timeout = {idle}"),
             format!("SET SESSION max_execution_time = {millis}"),
         ] {
             match sql.execute(sqlx::AssertSqlSafe(set)).await {

@@ -183,17 +183,19 @@ impl Operation for FireJobs {
 
 async fn fire_part(cx: &mut Cx<'_>, fires: &[Fire], outcomes: &mut Vec<FireOutcome>) -> Result<()> {
     let stamps = lock_stamps(cx, fires.iter().map(|fire| &fire.job_id)).await?;
-    let mut fired: Vec<&Fire> = Vec::with_capacity(fires.len());
+    let mut advances: Vec<Advance<'_>> = Vec::with_capacity(fires.len());
     for fire in fires {
         let stamp = stamps.get(&fire.job_id);
-        if stamp.is_some_and(|stamp| is_as_planned(cx, fire, stamp)) {
-            fired.push(fire);
+        if let Some(stamp) = stamp.filter(|stamp| is_as_planned(cx, fire, stamp)) {
+            let error = fire.error.clone().or_else(|| unreadable(cx, stamp));
+            advances.push(Advance { fire, error });
             outcomes.push(FireOutcome::Fired);
         } else {
             outcomes.push(FireOutcome::Conflict);
         }
     }
-    advance(cx, &fired).await?;
+    advance(cx, &advances).await?;
+    let fired: Vec<&Fire> = advances.iter().map(|advance| advance.fire).collect();
     let tasks = fired
         .iter()
         .flat_map(|fire| fire.tasks.iter().map(|task| (task, fire.now)));
@@ -218,6 +220,18 @@ fn is_as_planned(cx: &Cx<'_>, fire: &Fire, stamp: &Stamp) -> bool {
         && (!stamp.by_hand || was_read())
 }
 
+/// Why a row can't be understood that a person wrote, for the person to find there: its plan doesn't say so.
+fn unreadable(cx: &Cx<'_>, stamp: &Stamp) -> Option<String> {
+    let read = cx.caches().job(&stamp.job_id).filter(|_| stamp.by_hand)?;
+    read.error.clone()
+}
+
+/// What is to change in a job's row.
+struct Advance<'f> {
+    fire: &'f Fire,
+    error: Option<String>,
+}
+
 /// The rows are there and locked: what changes in them is all that is written. `update_time` stays, and is known now.
 static ADVANCE_JOBS: LazyLock<RowStatement> = LazyLock::new(|| {
     let insert = "INSERT INTO jobs (job_id, name, command, type, version, next_fire_time, last_fire_time, \
@@ -231,16 +245,16 @@ static ADVANCE_JOBS: LazyLock<RowStatement> = LazyLock::new(|| {
 });
 
 /// Advances jobs that are as planned, all at once.
-async fn advance(cx: &mut Cx<'_>, fires: &[&Fire]) -> Result<()> {
-    let bind = |query: Bound, fire: &&Fire| {
+async fn advance(cx: &mut Cx<'_>, advances: &[Advance<'_>]) -> Result<()> {
+    let bind = |query: Bound, Advance { fire, error }: &Advance<'_>| {
         query
             .bind(fire.job_id.as_str().to_owned())
             .bind(number(fire.version))
             .bind(maybe_datetime(fire.next_fire_time))
             .bind(maybe_datetime(fire.last_fire_time))
             .bind(fire.zone_version.clone())
-            .bind(error_text(fire.error.as_deref()))
+            .bind(error_text(error.as_deref()))
     };
-    ADVANCE_JOBS.execute(cx.sql, fires, bind).await?;
+    ADVANCE_JOBS.execute(cx.sql, advances, bind).await?;
     Ok(())
 }
