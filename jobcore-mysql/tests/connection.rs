@@ -71,7 +71,13 @@ async fn a_server_that_became_read_only_is_unavailable_until_it_is_not() {
         assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
         assert!(refused.to_string().contains("read-only"), "{refused}");
     }
-    assert_eq!(client.get_tasks(&[task.task_id.clone()]).await.unwrap(), [None]);
+    assert_eq!(
+        client
+            .get_tasks(std::slice::from_ref(&task.task_id))
+            .await
+            .unwrap(),
+        [None]
+    );
     execute(&server.url(), "SET GLOBAL read_only = 0").await;
     client.insert(vec![task]).await;
 }
