@@ -1,7 +1,7 @@
 //! fang on MySQL or MariaDB, measured as `jobcore-bench throughput` measures jobcore: tasks that were enqueued before, a
 //! handler that only counts, and the time until the last of them is durably done.
 //!
-//! The settings are those at which it was fastest; flags change them. Prints one JSON line.
+//! The settings are meant to favour it; flags change them. Prints one JSON line.
 
 use std::error::Error;
 use std::sync::OnceLock;
