@@ -106,8 +106,8 @@ async fn room(cx: &mut Cx<'_>, request: &ClaimRequest) -> Result<usize> {
     let Some(max_held) = request.max_held else {
         return Ok(request.limit);
     };
-    let select =
-        "SELECT CAST(COALESCE(SUM(held), 0) AS SIGNED) FROM leases WHERE executor_id = ? AND incarnation = ?";
+    let select = "SELECT CAST(COALESCE(SUM(held), 0) AS SIGNED) FROM leases FORCE INDEX (leases_holder) \
+                  WHERE executor_id = ? AND incarnation = ?";
     let held: i64 = sqlx::query_scalar(select)
         .bind(request.holder.executor_id.as_str().to_owned())
         .bind(incarnation_number(&request.holder))

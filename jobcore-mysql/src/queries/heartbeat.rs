@@ -189,8 +189,8 @@ async fn tokens(
 }
 
 static LEASES: LazyLock<RowStatement> = LazyLock::new(|| {
-    let select =
-        "SELECT token, task_ids FROM leases WHERE (start_before IS NULL OR start_before < ?) AND token IN";
+    let select = "SELECT token, task_ids FROM leases FORCE INDEX (PRIMARY) \
+         WHERE (start_before IS NULL OR start_before < ?) AND token IN";
     RowStatement::list(select, "")
 });
 
@@ -214,7 +214,7 @@ async fn leases(
 }
 
 static HELD: LazyLock<RowStatement> = LazyLock::new(|| {
-    let select = "SELECT task_id, token, attempt FROM tasks WHERE state IN (3, 4) AND task_id IN";
+    let select = "SELECT task_id, token, attempt FROM tasks FORCE INDEX (tasks_id) WHERE state IN (3, 4) AND task_id IN";
     RowStatement::list(select, "")
 });
 

@@ -190,7 +190,7 @@ async fn was_settled(cx: &mut Cx<'_>, fence: &Fence) -> Result<bool> {
     let select = concat!(
         "SELECT ",
         finished_columns!(),
-        " FROM job_logs WHERE task_id = ? AND task_state IS NOT NULL"
+        " FROM job_logs FORCE INDEX (job_logs_task) WHERE task_id = ? AND task_state IS NOT NULL"
     );
     let rows = sqlx::query(select)
         .bind(task_id.to_owned())
@@ -204,7 +204,7 @@ async fn was_settled(cx: &mut Cx<'_>, fence: &Fence) -> Result<bool> {
     let select = concat!(
         "SELECT ",
         attempt_columns!(),
-        " FROM job_logs WHERE task_id = ? AND attempt = ? AND attempt > 0"
+        " FROM job_logs FORCE INDEX (job_logs_task) WHERE task_id = ? AND attempt = ? AND attempt > 0"
     );
     let query = sqlx::query(select)
         .bind(task_id.to_owned())

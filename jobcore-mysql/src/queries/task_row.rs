@@ -99,7 +99,7 @@ pub(crate) async fn read_tasks(cx: &mut Cx<'_>, rows: Vec<MySqlRow>) -> Result<V
 
 static HOLDERS: LazyLock<RowStatement> = LazyLock::new(|| {
     RowStatement::list(
-        "SELECT token, executor_id, incarnation FROM leases WHERE token IN",
+        "SELECT token, executor_id, incarnation FROM leases FORCE INDEX (PRIMARY) WHERE token IN",
         "",
     )
 });

@@ -221,12 +221,12 @@ async fn fires(site: &mut Site, report: &mut Report) {
 async fn promotions(site: &mut Site, holder: &Holder, report: &mut Report) {
     let Site { client, meter, .. } = site;
     let soon = client.now + Duration::from_secs(1);
-    // A sweep of all gates isn't judged: it reads an index entry of each task that waits behind a full one.
     let waiting = "gates.PRIMARY gate_tasks.PRIMARY gate_tasks.gate_tasks_due gate_tasks.gate_tasks_by_time gate_tasks.gate_tasks_by_rank \
                    gate_tasks.gate_tasks_by_job gate_tasks.gate_tasks_passed tasks.tasks_id cancel_requests.PRIMARY \
                    scheduled_tasks.scheduled_tasks_due jobs.PRIMARY scheduled_tasks.PRIMARY leases.PRIMARY";
-    let promoted = client.promote(sweep(soon)).await;
+    let (promoted, cost) = meter.cost(client.promote(sweep(soon))).await;
     assert_eq!(promoted.unwrap().ready, BATCH);
+    report.add_of_one_holder("promotion of what is due", cost, 8, waiting);
     let lease = client.take(holder, "gated", LIMIT).await;
     client.succeed(&lease).await;
     let gates = PromoteRequest {
@@ -236,8 +236,9 @@ async fn promotions(site: &mut Site, holder: &Holder, report: &mut Report) {
     let (promoted, cost) = meter.cost(client.promote(gates)).await;
     assert_eq!(promoted.unwrap().ready, LIMIT);
     report.add_of_one_holder("promotion behind a gate", cost, 8, waiting);
-    let promoted = client.promote(sweep(soon)).await;
+    let (promoted, cost) = meter.cost(client.promote(sweep(soon))).await;
     assert_eq!(promoted.unwrap().ready, 0);
+    report.add_of_one_holder("promotion of nothing", cost, 4, waiting);
 }
 
 async fn heartbeats(site: &mut Site, filled: &Filled, report: &mut Report) {
