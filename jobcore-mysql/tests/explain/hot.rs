@@ -35,8 +35,8 @@ impl Report {
         self.add_of_one_holder(call, cost, rows_each, indexes);
     }
 
-    /// The same for calls about a holder's leases, or a gate's tasks: all that there are, here, belong to one, so that it is as
-    /// well to read the table as a whole; and small lists are put together.
+    /// The same where a small table is read as a whole: heartbeats read the leases, which here are all one holder's, and sweeps
+    /// the lanes, and put their looks at single gates together.
     fn add_of_one_holder(&mut self, call: &'static str, cost: Cost, rows_each: i64, indexes: &str) {
         let most = rows_each * BATCH as i64 + 40;
         if cost.rows > most {
@@ -118,7 +118,7 @@ async fn replayed_claims(site: &mut Site, filled: &Filled, report: &mut Report) 
     let (outcome, cost) = meter.cost(client.claim(full)).await;
     let _ = outcome.unwrap();
     // The holder's leases are what it looks at.
-    report.add_of_one_holder(
+    report.add(
         "claim of a full holder",
         cost,
         2,
@@ -235,7 +235,7 @@ async fn promotions(site: &mut Site, holder: &Holder, report: &mut Report) {
     };
     let (promoted, cost) = meter.cost(client.promote(gates)).await;
     assert_eq!(promoted.unwrap().ready, LIMIT);
-    report.add_of_one_holder("promotion behind a gate", cost, 8, waiting);
+    report.add("promotion behind a gate", cost, 8, waiting);
     let (promoted, cost) = meter.cost(client.promote(sweep(soon))).await;
     assert_eq!(promoted.unwrap().ready, 0);
     report.add_of_one_holder("promotion of nothing", cost, 4, waiting);
@@ -258,5 +258,5 @@ async fn heartbeats(site: &mut Site, filled: &Filled, report: &mut Report) {
         .collect();
     let (_, cost) = meter.cost(client.get_tasks(&held)).await;
     let indexes = "tasks.tasks_id leases.PRIMARY leases.leases_holder";
-    report.add_of_one_holder("look at tasks", cost, 3, indexes);
+    report.add("look at tasks", cost, 3, indexes);
 }
