@@ -109,7 +109,7 @@ impl Caches {
     }
 
     /// The job's row was advanced by this fire: what is remembered follows, instead of being read anew.
-    pub(crate) fn job_fired(&mut self, fire: &Fire) {
+    pub(crate) fn job_fired(&mut self, fire: &Fire, error: &Option<String>) {
         if let Some((job, _)) = self
             .jobs
             .get_mut(&fire.job_id)
@@ -119,7 +119,7 @@ impl Caches {
             job.next_fire_time = fire.next_fire_time;
             job.last_fire_time = fire.last_fire_time.or(job.last_fire_time);
             job.zone_version.clone_from(&fire.zone_version);
-            job.error.clone_from(&fire.error);
+            job.error.clone_from(error);
         }
     }
 

@@ -295,6 +295,33 @@ async fn a_row_written_by_hand_is_found_and_works() {
     assert_eq!(store.unplanned_jobs("2026a", 10).await.unwrap().len(), 2);
 }
 
+/// The person who wrote it finds out there why it doesn't run.
+#[tokio::test]
+async fn a_row_that_cant_be_understood_says_why() {
+    let (_directory, file) = in_new_directory();
+    let store = std::sync::Arc::new(SqliteStore::open(&file).await.unwrap());
+    let mut sql = by_hand(&file).await;
+    let row = "INSERT INTO jobs (job_id, name, command, type, cron_expression) \
+               VALUES ('bad', 'bad', 'greet', 99, '* * * * *'), ('good', 'good', 'greet', 2, '* * * * *')";
+    execute(&mut sql, row).await;
+    let engine = jobcore::Engine::builder(store).start().await.unwrap();
+    let select = "SELECT error FROM jobs WHERE zone_version <> '' ORDER BY job_id";
+    let planned = async {
+        loop {
+            let errors: Vec<Option<String>> = sqlx::query_scalar(select).fetch_all(&mut sql).await.unwrap();
+            if errors.len() == 2 {
+                return errors;
+            }
+        }
+    };
+    let errors = tokio::time::timeout(std::time::Duration::from_secs(20), planned)
+        .await
+        .unwrap();
+    assert!(errors[0].as_ref().unwrap().contains("99"), "{errors:?}");
+    assert_eq!(errors[1], None);
+    engine.drain(std::time::Duration::ZERO).await;
+}
+
 #[tokio::test]
 async fn a_change_by_hand_is_planned_again_and_keeps_the_policies() {
     let (_directory, file) = in_new_directory();

@@ -1,5 +1,6 @@
 //! What is due, what was never planned, and fires.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use jobcore::Timestamp;
@@ -8,9 +9,9 @@ use jobcore::store::{Decision, DueJobs, Fire, FireOutcome};
 
 use super::decisions::insert_decisions;
 use super::insert::insert_new_tasks;
-use super::rows::{Bound, RowStatement};
+use super::rows::{Bound, RowStatement, json_list};
 use super::settle::without_repetition;
-use super::stored_job::{decode, job_columns, jobs_by_stamp, stamps};
+use super::stored_job::{decode, decode_checked, job_columns, jobs_by_stamp, stamps};
 use crate::connection::{Care, Cx, Operation};
 use crate::error::{Failure, Result};
 
@@ -156,7 +157,11 @@ async fn fire_part(cx: &mut Cx<'_>, fires: &[Fire], outcomes: &mut Vec<FireOutco
         .filter(|(_, fits)| **fits)
         .map(|(fire, _)| fire)
         .collect();
-    advance(cx, &fired).await?;
+    let advances = match cx.care {
+        Care::Ordinary => fired.iter().map(|fire| (*fire, fire.error.clone())).collect(),
+        Care::Full => with_errors(cx, &fired).await?,
+    };
+    advance(cx, &advances).await?;
     let tasks = fired
         .iter()
         .flat_map(|fire| fire.tasks.iter().map(|task| (task, fire.now)));
@@ -207,9 +212,39 @@ static ADVANCE_JOBS: LazyLock<RowStatement> = LazyLock::new(|| RowStatement::new
 static ADVANCE_WHOLE: LazyLock<RowStatement> =
     LazyLock::new(|| RowStatement::new(ADVANCE_ALL, 7, as_planned!()));
 
+/// A fire, and why its job can't be scheduled.
+type Advance<'f> = (&'f Fire, Option<String>);
+
+/// What a plan doesn't say: why a row can't be understood that a person wrote, for the person to find there. Only new time
+/// zone data and rows written by hand are planned, each with a look first.
+async fn with_errors<'f>(cx: &mut Cx<'_>, fires: &[&'f Fire]) -> Result<Vec<Advance<'f>>> {
+    let select = concat!(
+        "SELECT ",
+        job_columns!(),
+        " FROM jobs WHERE by_hand = 1 AND job_id IN (SELECT value FROM json_each(?1))"
+    );
+    let list = json_list(fires.iter().map(|fire| fire.job_id.as_str()));
+    let rows = sqlx::query(select).bind(list).fetch_all(&mut *cx.sql).await?;
+    let mut unreadable = HashMap::new();
+    for row in &rows {
+        let (job, is_readable) = decode_checked(row)?;
+        if !is_readable {
+            unreadable.insert(job.job_id, job.error);
+        }
+    }
+    let advance = |fire: &&'f Fire| {
+        let own = fire.error.clone();
+        (
+            *fire,
+            own.or_else(|| unreadable.get(&fire.job_id).cloned().flatten()),
+        )
+    };
+    Ok(fires.iter().map(advance).collect())
+}
+
 /// Advances jobs that are as planned, all at once. The version and `update_time` stay.
-async fn advance(cx: &mut Cx<'_>, fires: &[&Fire]) -> Result<()> {
-    let bind = |query: Bound, fire: &&Fire| {
+async fn advance(cx: &mut Cx<'_>, fires: &[Advance<'_>]) -> Result<()> {
+    let bind = |query: Bound, (fire, error): &Advance<'_>| {
         let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
         query
             .bind(fire.job_id.to_shared())
@@ -218,7 +253,7 @@ async fn advance(cx: &mut Cx<'_>, fires: &[&Fire]) -> Result<()> {
             .bind(micros(fire.next_fire_time))
             .bind(micros(fire.last_fire_time))
             .bind(fire.zone_version.clone())
-            .bind(fire.error.clone())
+            .bind(error.clone())
     };
     let statement = match cx.care {
         Care::Ordinary => &ADVANCE_JOBS,
@@ -228,8 +263,8 @@ async fn advance(cx: &mut Cx<'_>, fires: &[&Fire]) -> Result<()> {
     if advanced != fires.len() as u64 {
         return Err(Failure::Stale);
     }
-    for fire in fires {
-        cx.caches.job_fired(fire);
+    for (fire, error) in fires {
+        cx.caches.job_fired(fire, error);
     }
     Ok(())
 }

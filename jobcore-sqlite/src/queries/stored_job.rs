@@ -29,6 +29,11 @@ pub(crate) use job_columns;
 
 /// Reads a row of [`job_columns`]. A row written by hand that can't be understood carries its error.
 pub(crate) fn decode(row: &SqliteRow) -> Result<Job> {
+    decode_checked(row).map(|(job, _)| job)
+}
+
+/// The same, and whether the row could be understood.
+pub(crate) fn decode_checked(row: &SqliteRow) -> Result<(Job, bool)> {
     let by_hand: bool = row.try_get(10)?;
     let mut error: Option<String> = row.try_get(5)?;
     let definition = match row.try_get::<Option<&str>, _>(9)? {
@@ -37,11 +42,12 @@ pub(crate) fn decode(row: &SqliteRow) -> Result<Job> {
         }
         text => columns(row).and_then(|columns| columns.over(text)),
     };
+    let is_readable = definition.is_ok();
     let definition = definition.unwrap_or_else(|bad| {
         error = Some(bad.message().to_owned());
         JobDefinition::new(row.try_get::<String, _>(11).unwrap_or_default(), unreadable(row))
     });
-    Ok(Job {
+    let job = Job {
         job_id: JobId::from_stored(row.try_get::<&str, _>(0)?),
         definition,
         paused: row.try_get(6)?,
@@ -52,7 +58,8 @@ pub(crate) fn decode(row: &SqliteRow) -> Result<Job> {
         error,
         create_time: instant(row, 7)?,
         update_time: instant(row, 8)?,
-    })
+    };
+    Ok((job, is_readable))
 }
 
 /// Stands for the command of a row that can't be read: a failure that says so, should somebody trigger it.
